@@ -1,0 +1,49 @@
+"""The metadata contract of an aligned LoRA: one safetensors key `palate` holding one JSON object.
+
+Standard library only: the ComfyUI pack reads it inside ComfyUI, `toolkit.lora_file` writes through it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+KEY = "palate"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AlignedLoraHeader:
+    """What a LoRA says of itself. `strength` is the recommended range (low, high); `words` lists control-word pairs."""
+
+    method: str
+    family: str
+    base: str
+    words: list[dict[str, str]] = field(default_factory=list)
+    reward: str = ""
+    reward_hash: str = ""
+    strength: tuple[float, float] = (0.5, 1.0)
+    recipe_hash: str = ""
+    update: int = 0
+    version: int = FORMAT_VERSION
+
+    def to_metadata(self) -> dict[str, str]:
+        """The one metadata entry, its JSON with sorted keys so that equal headers are equal bytes."""
+        return {KEY: json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))}
+
+
+def read(metadata: Mapping[str, str] | None) -> AlignedLoraHeader | None:
+    """The header inside safetensors metadata, or None for a file that Palate did not write.
+
+    Raises ValueError when the key is there and cannot be understood. Unknown fields of newer versions are ignored.
+    """
+    if not metadata or KEY not in metadata:
+        return None
+    try:
+        content = json.loads(metadata[KEY])
+        known = {name: content[name] for name in AlignedLoraHeader.__dataclass_fields__ if name in content}
+        low, high = known.get("strength", (0.5, 1.0))
+        return AlignedLoraHeader(**{**known, "strength": (float(low), float(high))})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the `{KEY}` header of this LoRA cannot be read: {error}") from error

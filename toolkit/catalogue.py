@@ -1,0 +1,67 @@
+"""What can be chosen: methods, bases and rewards with their settings, read from `catalogue.json`.
+
+The file is written by `python -m training describe --write` from the classes themselves, so that recipes, forms and
+help can be checked and drawn without loading torch.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+from pydantic import BaseModel, ConfigDict
+
+from toolkit.errors import UsageError, did_you_mean
+
+KINDS = ("methods", "bases", "rewards")
+
+
+class Entry(BaseModel):
+    """One line of a table. `needs` and `gives` are capabilities; a `held_out` scorer may only report."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    summary: str
+    needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    held_out: bool = False
+    settings: dict[str, Any]  # a JSON schema of one object
+
+    def defaults(self) -> dict[str, Any]:
+        """Every setting's default value."""
+        return {key: field.get("default") for key, field in self.settings.get("properties", {}).items()}
+
+
+@cache
+def load() -> dict[str, dict[str, Entry]]:
+    """kind → name → entry."""
+    content = json.loads((files("toolkit") / "catalogue.json").read_text(encoding="utf-8"))
+    return {kind: {name: Entry(name=name, **entry) for name, entry in content[kind].items()} for kind in KINDS}
+
+
+def find(kind: str, name: str) -> Entry:
+    """The entry of that name. Raises UsageError with the nearest known name."""
+    table = load()[kind]
+    if name not in table:
+        raise UsageError(f"There is no {kind.removesuffix('s')} `{name}`.", action=did_you_mean(name, table))
+    return table[name]
+
+
+def check_settings(kind: str, name: str, settings: dict[str, Any]) -> None:
+    """Hold settings against the entry's schema. Raises UsageError naming the key, the limit and the nearest known key."""
+    entry = find(kind, name)
+    known = entry.settings.get("properties", {})
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"`{name}` has no setting `{key}`.", action=did_you_mean(key, known))
+    validator = jsonschema.Draft202012Validator(entry.settings)
+    for error in sorted(validator.iter_errors(settings), key=lambda error: list(map(str, error.path))):
+        place = ".".join(str(part) for part in error.path) or "settings"
+        raise UsageError(
+            f"`{name}.{place}` cannot be {error.instance!r}: {error.message}.",
+            action=known.get(place, {}).get("description", "See `palate describe` for its range."),
+        )

@@ -1,0 +1,192 @@
+"""`palate`: the command line. Everything heavy happens in a child process, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit import __version__
+from toolkit.errors import PalateError, UsageError
+
+app = typer.Typer(
+    name="palate",
+    help="Teach image models your taste: choose words, train an alignment LoRA, look, use it.",
+    epilog="Examples:  palate demo  ·  palate train recipes/demo.yaml --set training.updates=50",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Runs = Annotated[
+    Path | None, typer.Option("--runs", help="Folder that holds all runs (default: $PALATE_RUNS or ./runs).")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as training.updates=50."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and problems.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"palate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    output: Annotated[Path | None, typer.Option(help="A new folder for this run.")] = None,
+    set_: Set = None,
+    runs: Runs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Align the embedded model with a word pair, then show base against aligned. No downloads, about three minutes."""
+    from toolkit import commands
+
+    run = commands.train(commands.ready_recipe("demo"), set_ or [], runs, output, processes=1, quiet=quiet)
+    commands.compare(run, judge="demo_judge", quiet=quiet)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or the name of a ready one (see `palate recipes`).")],
+    set_: Set = None,
+    output: Annotated[Path | None, typer.Option(help="A new folder for this run.")] = None,
+    runs: Runs = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes (one per GPU) on this machine.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the recipe and the command, and stop.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a LoRA from a recipe. Ctrl-C saves and stops; `palate resume` goes on."""
+    from toolkit import commands
+
+    commands.train(recipe, set_ or [], runs, output, processes=processes, quiet=quiet, dry_run=dry_run)
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    runs: Runs = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes (one per GPU) on this machine.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a stopped or interrupted run from its last checkpoint, to the same bytes."""
+    from toolkit import commands
+
+    commands.resume(run, runs, processes=processes, quiet=quiet)
+
+
+@app.command()
+def sample(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    prompt: Annotated[str, typer.Option(help="What to draw.")],
+    output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("samples"),
+    count: Annotated[int, typer.Option(min=1, help="Pictures, each with its own seed.")] = 4,
+    strength: Annotated[float, typer.Option(help="How strongly the LoRA plays; 0 is the base.")] = 1.0,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
+    runs: Runs = None,
+) -> None:
+    """Draw pictures with a run's LoRA."""
+    from toolkit import commands
+
+    commands.sample(run, runs, prompt, output, count=count, strength=strength, steps=steps)
+
+
+@app.command()
+def compare(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    judge: Annotated[str, typer.Option(help="A held-out scorer, such as demo_judge.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures per test prompt.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
+    runs: Runs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a run's LoRA against its base on the test prompts: a table and a before/after sheet."""
+    from toolkit import commands
+
+    commands.compare(commands.find(run, runs), judge=judge, seeds=seeds, steps=steps, quiet=quiet)
+
+
+@app.command(name="runs")
+def list_runs(runs: Runs = None) -> None:
+    """List all runs with their state."""
+    from toolkit import commands
+
+    commands.list_runs(runs)
+
+
+@app.command()
+def recipes() -> None:
+    """List the ready recipes."""
+    from toolkit import commands
+
+    commands.list_recipes()
+
+
+@app.command()
+def words(
+    positive: Annotated[str, typer.Argument(help="What pictures should be more like; empty lists the library.")] = "",
+    negative: Annotated[str, typer.Argument(help="What pictures should be less like.")] = "",
+    base: Annotated[str, typer.Option(help="The base whose pictures are scored.")] = "demo",
+    reward: Annotated[str, typer.Option(help="The reward that reads the words.")] = "demo",
+) -> None:
+    """Show the library of word pairs, or measure how well a reward tells a pair apart."""
+    from toolkit import commands
+
+    if positive:
+        commands.measure_words(positive, negative, base=base, reward=reward)
+    else:
+        commands.list_words()
+
+
+@app.command()
+def studio(
+    runs: Runs = None,
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one near 7860 if not given.")] = None,
+) -> None:
+    """Open the Studio in the browser."""
+    from toolkit.run_folder import default_root
+    from toolkit.studio import launch
+
+    launch(runs or default_root(), port=port)
+
+
+def main() -> None:
+    """The console script: every expected failure is one paragraph on stderr and its exit code."""
+    try:
+        app(standalone_mode=False)
+    except PalateError as error:
+        _complain(error)
+        sys.exit(error.exit_code)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            _complain(UsageError(error.format_message(), action="See `palate --help`."))
+            sys.exit(2)
+        raise
+
+
+def _complain(error: PalateError) -> None:
+    lines = [f"palate: {error.what}", *(f"  {part}" for part in (error.cause, error.action) if part)]
+    print("\n".join(lines), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

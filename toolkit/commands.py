@@ -1,0 +1,201 @@
+"""What the command line does, one function per command; the words it prints, and nothing it computes."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from toolkit import follow, launch, prompts, recipe, run_folder
+from toolkit import words as word_library
+from toolkit.errors import PalateError, UsageError, did_you_mean
+from toolkit.plan import preflight
+from toolkit.run_folder import RunFolder
+from toolkit.words import WordPair
+
+ROWS = (
+    ("trained reward, positive - negative", "reward", "{:+.3f}"),
+    ("second reward, positive - negative", "second", "{:+.3f}"),
+    ("judge: share in the positive style", "judge_positive", "{:.0%}"),
+    ("judge: share in the negative style", "judge_negative", "{:.0%}"),
+    ("subject found among the 5 nearest", "recall", "{:.0%}"),
+    ("diversity", "diversity", "{:.3f}"),
+    ("saturation", "saturation", "{:.3f}"),
+    ("brightness", "brightness", "{:.3f}"),
+    ("clipped pixels", "clipped", "{:.0%}"),
+    ("fine texture", "texture", "{:.4f}"),
+)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def ready_recipe(name: str) -> Path:
+    """The path of a ready recipe. Raises UsageError with the nearest name."""
+    known = {path.stem: path for path in _ready_recipes()}
+    if name not in known:
+        raise UsageError(f"There is no ready recipe `{name}`.", action=did_you_mean(name, known))
+    return known[name]
+
+
+def train(
+    source: Path, settings: list[str], runs: Path | None, output: Path | None,
+    *, processes: int, quiet: bool, dry_run: bool = False,
+) -> RunFolder:  # fmt: skip
+    """Check, create the run folder, train it in a child process and follow it to its end."""
+    path = source if source.suffix in (".yaml", ".yml") or source.exists() else ready_recipe(str(source))
+    content = recipe.read(path, overrides(settings))
+    root = runs or run_folder.default_root()
+    preflight(content, output or root)
+    if dry_run:
+        out.print(content.to_yaml(), end="")
+        return RunFolder(output or root / content.name)
+    run = RunFolder.create(output or root, content, exact=output is not None)
+    return _follow(run, processes=processes, quiet=quiet)
+
+
+def resume(name: str, runs: Path | None, *, processes: int, quiet: bool) -> RunFolder:
+    """Go on with a run from its last checkpoint."""
+    run = find(name, runs)
+    preflight(run.recipe(), run.path)
+    return _follow(run, processes=processes, quiet=quiet)
+
+
+def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
+    child = launch.start(run, processes=processes)
+    if not quiet:
+        out.print(f"Run folder: {_short(run.path)}")
+    follow.follow(run, child, quiet=quiet)
+    out.print(run.state().message)
+    for path in run.lora_files():
+        out.print(
+            f'LoRA: {_short(path)}\nNext: palate compare {_short(run.path)}   or   palate sample {_short(run.path)} --prompt "a cat"'
+        )
+    return run
+
+
+def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20, quiet: bool = False) -> dict[str, Any]:
+    """Print the table base → aligned on the test prompts."""
+    _needs_lora(run)
+    arguments = ["compare", str(run.path), "--seeds", str(seeds), "--steps", str(steps)]
+    table = _backend_json(*arguments, *(["--judge", judge] if judge else []), cwd=run.path, quiet=quiet)
+    facts = table["pictures"]
+    shown = Table(title=f"{run.name}: {facts['prompts']} test prompts x {facts['seeds']} seeds, {facts['steps']} steps")
+    for heading, justify in (("", "left"), ("base", "right"), ("aligned", "right"), ("guard", "left")):
+        shown.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for label, key, form in ROWS:
+        if table["base"].get(key) is not None:
+            values = [form.format(table[side][key]) for side in ("base", "aligned")]
+            shown.add_row(label, *values, table["guards"].get(key, ""))
+    out.print(shown)
+    out.print(f"Before and after: {_short(run.report / 'before_after.png')}")
+    out.print("Next: palate studio   opens this run in the browser")
+    return table
+
+
+def sample(
+    name: str, runs: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int
+) -> list[Path]:
+    """Render pictures of one prompt."""
+    run = find(name, runs)
+    _needs_lora(run)
+    arguments = ["sample", "--recipe", str(run.recipe_file), "--prompt", prompt, "--output", str(output.resolve())]
+    arguments += ["--lora", str(run.lora_files()[0]), "--count", str(count), "--strength", str(strength)]
+    paths = [Path(path) for path in _backend_json(*arguments, "--steps", str(steps), cwd=run.path, quiet=False)]
+    out.print(f"{len(paths)} pictures: {_short(paths[0].parent)}")
+    return paths
+
+
+def list_runs(runs: Path | None) -> None:
+    """A table of all runs."""
+    root = runs or run_folder.default_root()
+    found = run_folder.all_runs(root)
+    if not found:
+        out.print(f"No runs in {_short(root)} yet. Next: palate demo")
+        return
+    table = Table("run", "state", "update", "what happened")
+    for run in found:
+        state = run.state()
+        table.add_row(run.name, state.status, f"{state.update}/{state.updates}", state.message)
+    out.print(table)
+
+
+def list_recipes() -> None:
+    """A table of the ready recipes with their first comment."""
+    table = Table("recipe", "what it does")
+    for path in _ready_recipes():
+        table.add_row(path.stem, path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
+    out.print(table)
+
+
+def list_words() -> None:
+    """A table of the word library."""
+    table = Table("positive", "negative", "told apart by", "note")
+    for entry in word_library.library():
+        measured = ", ".join(f"{name} {value:.2f}" for name, value in entry.separation.items()) or "unmeasured here"
+        table.add_row(entry.positive, entry.negative, measured, entry.note)
+    out.print(table)
+
+
+def measure_words(positive: str, negative: str, *, base: str, reward: str) -> None:
+    """Print how well the reward tells the pair apart on the base's own pictures."""
+    try:
+        pair = WordPair(positive=positive, negative=negative)
+    except ValueError as error:
+        raise UsageError(str(error.errors()[0]["msg"])) from None  # type: ignore[attr-defined]
+    answer = _backend_json(
+        "score", "--positive", pair.positive, "--negative", pair.negative, "--base", base, "--reward", reward,
+        cwd=Path.cwd(), quiet=False,
+    )  # fmt: skip
+    out.print(f"{pair}: separation {answer['separation']:.2f} (0.5 = cannot tell apart), cosine {answer['cosine']:.2f}")
+    if answer["separation"] < 0.8:
+        out.print("Weak: this reward can hardly follow these words. Try plainer words.")
+
+
+def find(name: str, runs: Path | None) -> RunFolder:
+    """A run by name or folder."""
+    return run_folder.find(runs or run_folder.default_root(), name)
+
+
+def overrides(settings: list[str]) -> dict[str, Any]:
+    """`key=value` strings to a mapping; values are read as YAML. Raises UsageError."""
+    parsed = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not key:
+            raise UsageError(f"`--set {setting}` is not KEY=VALUE.", action="Write it like training.updates=50.")
+        try:
+            parsed[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
+    return parsed
+
+
+def _backend_json(*arguments: str, cwd: Path, quiet: bool) -> Any:
+    with Console(stderr=True, quiet=quiet).status(f"palate {arguments[0]} …"):
+        child = launch.backend(*arguments, cwd=cwd)
+        answer, problems = child.communicate()
+    if child.returncode != 0:
+        error = PalateError(problems.strip().splitlines()[-1] if problems.strip() else f"{arguments[0]} failed.")
+        error.exit_code = child.returncode if child.returncode > 0 else 1
+        raise error
+    return json.loads(answer.strip().splitlines()[-1])
+
+
+def _needs_lora(run: RunFolder) -> None:
+    if not run.lora_files():
+        raise UsageError(f"`{run.name}` has no LoRA yet.", action=f"palate resume {run.name}")
+    prompts.read(run.recipe().prompts.test)
+
+
+def _ready_recipes() -> list[Path]:
+    return sorted(Path(str(path)) for path in files("recipes").iterdir() if path.name.endswith(".yaml"))
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

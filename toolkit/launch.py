@@ -1,0 +1,98 @@
+"""Starting the backend: a process of its own that outlives whoever started it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from toolkit.errors import UsageError
+from toolkit.run_folder import QUEUED, RunFolder
+
+
+def command(run: RunFolder, *, processes: int = 1) -> list[str]:
+    """The command that trains this run, to be shown and run as it is."""
+    train = ["-m", "training", "train", str(run.path)]
+    if processes == 1:
+        return [sys.executable, *train]
+    return [
+        sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes),
+        "--main_process_port", str(free_port()), "--dynamo_backend", "no", "--num_machines", "1",
+        "--mixed_precision", "no", *train,
+    ]  # fmt: skip
+
+
+def shown(arguments: list[str]) -> str:
+    """A command as one would type it."""
+    return shlex.join(arguments)
+
+
+def environment() -> dict[str, str]:
+    """The child's environment: a `training/` folder in the user's working directory must not shadow ours."""
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
+    """Start training in a session of its own, printing into the run's log. Returns at once.
+
+    Raises UsageError when the run is already being trained.
+    """
+    state = run.state()
+    if state.is_active and state.pid:
+        raise UsageError(f"`{run.name}` is already running (process {state.pid}).", action="Stop it first.")
+    run.stop_file.unlink(missing_ok=True)
+    with run.log_file.open("ab") as log:
+        child = subprocess.Popen(
+            command(run, processes=processes),
+            cwd=run.path,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            **detached(),
+        )
+    run.write_state(QUEUED, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
+    return child
+
+
+def detached() -> dict[str, object]:
+    """The Popen arguments that let a child live on when its parent's terminal or page closes."""
+    if os.name == "nt":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+    return {"start_new_session": True}
+
+
+def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:
+    """Signal the process that trains this run. False when there is none."""
+    state = run.state()
+    if not (state.is_active and state.pid):
+        return False
+    psutil.Process(state.pid).send_signal(signal_number)
+    return True
+
+
+def free_port() -> int:
+    """A free TCP port on loopback, so that two runs on one machine never meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def backend(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """A short backend command (`sample`, `compare`, `score`, `describe`) with its output on pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )

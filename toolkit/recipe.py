@@ -1,0 +1,238 @@
+"""The recipe: what to train, on what, towards what. One YAML file reproduces a run; forms read and write the same file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
+
+from toolkit import catalogue
+from toolkit.errors import UsageError, did_you_mean
+from toolkit.words import WordPair
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Section(_Part):
+    """A choice from a table with its own settings: `srpo`, or `{name: srpo, rollout_steps: 25}`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "settings" not in value:
+            return {"name": value.get("name", ""), "settings": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @model_serializer
+    def _to_flat(self) -> dict[str, Any]:
+        return {"name": self.name, **self.settings}
+
+
+class Prompts(_Part):
+    """Three lists that share nothing: one trains, one selects, one is only for the report."""
+
+    train: str = Field(default="demo:train", description="Prompts to train on: a .txt or .jsonl file.")
+    validation: str = Field(default="demo:validation", description="Prompts that choose the best checkpoint.")
+    test: str = Field(default="demo:test", description="Prompts for the final report; nothing else may see them.")
+
+
+class Lora(_Part):
+    """The adapter. alpha always equals rank, so that every program plays the file at the same strength."""
+
+    rank: int = Field(default=16, ge=1, le=512, description="Size of the adapter. 8 to 32 suits alignment.")
+    layers: Literal["attention", "all"] = Field(default="all", description="Which layers are trained.")
+    file_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="bfloat16", description="Precision of the LoRA file."
+    )
+
+
+class Optimizer(_Part):
+    """AdamW with warm-up and clipping."""
+
+    learning_rate: float = Field(
+        default=2e-4, gt=0, le=1, description="Full-size bases need 1e-6 to 1e-4, the demo 2e-4."
+    )
+    weight_decay: float = Field(default=1e-4, ge=0, le=1, description="Pull of every weight towards zero.")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the gradient's mean.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="Memory of the gradient's square.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Longer gradients are shortened to this length.")
+    warmup_updates: int = Field(default=5, ge=0, description="Updates until the full learning rate is reached.")
+
+
+class Budget(_Part):
+    """How long, how wide and with which randomness."""
+
+    updates: int = Field(default=100, ge=1, le=1_000_000, description="Optimizer updates.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Samples per device and micro-batch.")
+    gradient_accumulation: int = Field(default=1, ge=1, le=4096, description="Micro-batches per update.")
+    seed: int = Field(default=42, ge=0, lt=2**31, description="The same seed gives the same LoRA.")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Precision of the network calls.")
+    keep_checkpoints: int = Field(default=3, ge=1, description="Newest checkpoints kept beside the best one.")
+
+
+class Validation(_Part):
+    """What chooses the best checkpoint: a second scorer, diversity and picture statistics; never the report's judge."""
+
+    scorer: Section = Field(
+        default=Section(name="demo_second"), description="Scores validation pictures; not the trained reward."
+    )
+    every: int = Field(default=10, ge=1, description="Updates between checks; a checkpoint is saved with each.")
+    patience: int = Field(
+        default=3, ge=1, description="Checks in a row without a better healthy score before the run stops."
+    )
+    steps: int = Field(default=12, ge=1, le=1000, description="Sampling steps of validation and preview pictures.")
+    guidance_scale: float = Field(default=2.5, ge=0, le=50, description="Guidance of validation and preview pictures.")
+    seeds: int = Field(default=1, ge=1, le=64, description="Pictures per validation prompt.")
+    previews: int = Field(default=6, ge=0, le=64, description="Validation prompts whose pictures are kept.")
+
+
+class Recipe(_Part):
+    """Everything that decides a LoRA's bytes."""
+
+    name: str = Field(
+        default="my-taste", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Names the run and the file."
+    )
+    base: Section = Field(default=Section(name="demo"), description="The model that is aligned.")
+    method: Section = Field(default=Section(name="srpo"), description="How it is aligned.")
+    reward: Section = Field(default=Section(name="demo"), description="The scorer that is trained on.")
+    words: tuple[WordPair, ...] = Field(default=(), description="Control-word pairs; several are drawn by weight.")
+    prompts: Prompts = Prompts()
+    lora: Lora = Lora()
+    optimizer: Optimizer = Optimizer()
+    training: Budget = Budget()
+    validation: Validation = Validation()
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, Mapping | WordPair) else value
+
+    def digest(self) -> str:
+        """A short hash of everything but the name."""
+        content = self.model_dump(mode="json", exclude={"name"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_yaml(self) -> str:
+        """The whole recipe, defaults included, in reading order."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def parse(content: Any, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A checked recipe from parsed YAML and dotted overrides such as {"training.updates": 50}.
+
+    Raises UsageError for unknown keys (with the nearest known one), wrong values and impossible combinations.
+    """
+    if not isinstance(content, Mapping):
+        raise UsageError("A recipe is a list of `key: value` lines.", action="Start from `recipes/demo.yaml`.")
+    tree = json.loads(json.dumps(dict(content), default=str))
+    for key, value in (overrides or {}).items():
+        _override(tree, key, value)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise _usage_error(error) from None
+    check(recipe)
+    return recipe
+
+
+def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A checked recipe from a YAML file; prompt files given relative to it become absolute."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"The recipe `{path}` does not exist.", action="See `palate recipes` for ready ones."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"The recipe `{path}` cannot be read: {error}", action="Check its indentation.") from error
+    recipe = parse(content, overrides)
+    prompts = {k: v if v.startswith("demo:") else str((path.parent / v).resolve()) for k, v in recipe.prompts}
+    return recipe.model_copy(update={"prompts": Prompts(**prompts)})
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse what cannot work before anything loads. Raises UsageError."""
+    method = catalogue.find("methods", recipe.method.name)
+    base = catalogue.find("bases", recipe.base.name)
+    reward = catalogue.find("rewards", recipe.reward.name)
+    scorer = catalogue.find("rewards", recipe.validation.scorer.name)
+    for kind, section in (
+        ("methods", recipe.method), ("bases", recipe.base),
+        ("rewards", recipe.reward), ("rewards", recipe.validation.scorer),
+    ):  # fmt: skip
+        catalogue.check_settings(kind, section.name, section.settings)
+    for role, entry in (("reward", reward), ("validation scorer", scorer)):
+        if entry.held_out:
+            raise UsageError(
+                f"`{entry.name}` judges the final report and may not be the {role}.",
+                action=f"Choose another {role}: {_others(entry.name)}.",
+            )
+    if recipe.reward == recipe.validation.scorer:
+        raise UsageError(
+            f"`{reward.name}` is both trained on and used to choose the best checkpoint.",
+            cause="A reward that is being gamed cannot notice it.",
+            action=f"Choose another validation scorer: {_others(reward.name)}.",
+        )
+    missing = sorted(set(method.needs) - set(base.gives) - set(reward.gives) - ({"words"} if recipe.words else set()))
+    if missing:
+        raise UsageError(_missing(missing[0], method.name, reward.name, base.name))
+
+
+def _missing(need: str, method: str, reward: str, base: str) -> str:
+    return {
+        "text_conditioned": f"`{method}` compares words, but the reward `{reward}` ignores text. Choose one that reads "
+        "the prompt, or the method `direct_align`.",
+        "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. Choose a differentiable reward.",
+        "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",
+    }.get(need, f"`{method}` needs `{need}`, which neither the base `{base}` nor the reward `{reward}` gives.")
+
+
+def _others(name: str) -> str:
+    return ", ".join(n for n, entry in catalogue.load()["rewards"].items() if n != name and not entry.held_out)
+
+
+def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    node = tree
+    for part in parents:
+        child = node.setdefault(part, {})
+        if isinstance(child, str):  # `method: srpo` becomes `method: {name: srpo}`
+            child = node[part] = {"name": child}
+        if not isinstance(child, dict):
+            raise UsageError(
+                f"`--set {dotted}` does not name a setting.", action="Write it like `training.updates=50`."
+            )
+        node = child
+    node[last] = value
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, wrong = first["loc"]
+        return UsageError(f"Unknown recipe key `{place}`.", action=did_you_mean(str(wrong), _keys_at(parents)))
+    message = first["msg"].removeprefix("Value error, ")
+    return UsageError(f"The recipe's `{place}` is not right: {message}.".replace("..", "."))
+
+
+def _keys_at(parents: list[Any]) -> list[str]:
+    model: Any = Recipe
+    for part in parents:
+        if isinstance(part, int):
+            model = WordPair
+        else:
+            model = model.model_fields[part].annotation
+    return list(getattr(model, "model_fields", {}))

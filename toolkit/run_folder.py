@@ -1,0 +1,209 @@
+"""One run's files. Whoever shows a run reads them here; whoever trains writes them here; nothing else is shared.
+
+recipe.yaml        exactly what runs
+state.json         status, process, heartbeat
+events.jsonl       the only truth about the run's numbers, appended
+environment.json   versions and device
+log.txt            what the process printed
+previews/          000020_03.webp: update, prompt; 000000 is the base
+checkpoints/       000020/: adapter and optimizer, complete or absent
+lora/              the finished LoRA
+report/            base against aligned: table and pictures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from toolkit import atomic, recipe
+from toolkit.errors import UsageError
+
+QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED = (
+    "queued", "running", "done", "stopped", "failed", "interrupted",
+)  # fmt: skip
+STATE_EVERY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One picture of a run: `update` 0 is the base."""
+
+    path: Path
+    update: int
+    prompt_index: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run says of itself, after the process behind it was looked for."""
+
+    status: str
+    update: int = 0
+    updates: int = 0
+    message: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process is, or soon will be, at work."""
+        return self.status in (QUEUED, RUNNING)
+
+
+class RunFolder:
+    """The layout of one run. Creating the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """path: the run's folder, existing or not."""
+        self.path = Path(path).resolve()
+        self.recipe_file = self.path / "recipe.yaml"
+        self.state_file = self.path / "state.json"
+        self.events_file = self.path / "events.jsonl"
+        self.environment_file = self.path / "environment.json"
+        self.log_file = self.path / "log.txt"
+        self.previews = self.path / "previews"
+        self.checkpoints = self.path / "checkpoints"
+        self.lora = self.path / "lora"
+        self.report = self.path / "report"
+        self.stop_file = self.path / "stop"
+
+    @property
+    def name(self) -> str:
+        """The folder's name, unique below its root."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, root: Path, content: recipe.Recipe, *, exact: bool = False) -> RunFolder:
+        """A fresh folder `root/<name>`, with -2, -3 … when taken; with `exact`, `root` itself, which must be empty.
+
+        Raises UsageError when the place cannot be written or is taken.
+        """
+        try:
+            run = cls(root) if exact else cls._free(root, content.name)
+            run.path.mkdir(parents=True, exist_ok=True)
+            if any(run.path.iterdir()):
+                raise UsageError(
+                    f"The output folder `{root}` is not empty.",
+                    action="Give a new folder, or `palate resume` the run in it.",
+                )
+            atomic.write_file(run.recipe_file, content.to_yaml())
+            run.write_state(QUEUED, updates=content.training.updates)
+        except OSError as error:
+            raise UsageError(
+                f"The run cannot be written to `{root}`: {error.strerror or error}.",
+                action="Choose a folder you can write to with --output.",
+            ) from error
+        return run
+
+    @classmethod
+    def _free(cls, root: Path, name: str) -> RunFolder:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            path = root / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise UsageError(f"`{root}` already holds 10,000 runs named `{name}`.", action="Choose another name.")
+
+    def recipe(self) -> recipe.Recipe:
+        """What this run trains. Raises UsageError when the folder holds no recipe."""
+        return recipe.read(self.recipe_file)
+
+    def write_state(self, status: str, **facts: Any) -> None:
+        """Replace state.json; facts not given keep their last value."""
+        content = {**self._raw_state(), **facts, "status": status, "heartbeat": time.time()}
+        atomic.write_json(self.state_file, content)
+
+    def claim(self, **facts: Any) -> None:
+        """Say that this very process now trains the run."""
+        me = psutil.Process()
+        self.write_state(RUNNING, pid=me.pid, pid_started=me.create_time(), message="", **facts)
+
+    def state(self) -> State:
+        """The run's state; a run whose process is gone reads as interrupted, whatever the file says."""
+        raw = self._raw_state()
+        state = State(**{k: raw[k] for k in State.__dataclass_fields__ if k in raw} or {"status": INTERRUPTED})
+        if state.is_active and state.pid and not is_alive(state.pid, state.pid_started):
+            message = f"Interrupted at update {state.update}. Resume continues from the last checkpoint."
+            return State(INTERRUPTED, state.update, state.updates, message)
+        return state
+
+    def _raw_state(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """All events, or those of one kind. A torn last line is left out."""
+        return [event for event in _lines(self.events_file) if kind in (None, event.get("kind"))]
+
+    def preview_pictures(self) -> list[Preview]:
+        """All preview pictures, by update and prompt."""
+        found = []
+        for path in sorted(self.previews.glob("*_*.webp")):
+            if match := re.fullmatch(r"(\d+)_(\d+)", path.stem):
+                found.append(Preview(path, int(match[1]), int(match[2])))
+        return found
+
+    def checkpoint_updates(self) -> list[int]:
+        """The updates that can be resumed from, oldest first."""
+        return sorted(int(path.name) for path in self.checkpoints.glob("[0-9]*") if path.name.isdigit())
+
+    def lora_files(self) -> list[Path]:
+        """The finished LoRA files."""
+        return sorted(self.lora.glob("*.safetensors"))
+
+    def request_stop(self) -> None:
+        """Ask the run to end at the next update, keeping the best checkpoint. Works on every system, without signals."""
+        atomic.write_file(self.stop_file, "stop\n")
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether that very process still runs: process ids are reused, start times are not."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def all_runs(root: Path) -> list[RunFolder]:
+    """Every run below `root`, newest first."""
+    found = [RunFolder(path.parent) for path in root.glob("*/recipe.yaml")]
+    return sorted(found, key=lambda run: (run.recipe_file.stat().st_mtime, run.name), reverse=True)
+
+
+def find(root: Path, name: str) -> RunFolder:
+    """The run of that name below `root`, or at that path. Raises UsageError; a name never leaves `root`."""
+    for candidate in (root / name, Path(name)):
+        if (candidate / "recipe.yaml").is_file():
+            return RunFolder(candidate)
+    known = ", ".join(run.name for run in all_runs(root)[:8]) or "none yet"
+    raise UsageError(f"There is no run `{name}`.", action=f"Runs here: {known}.")
+
+
+def default_root() -> Path:
+    """Where runs go unless told otherwise: $PALATE_RUNS, or `runs` in the current folder."""
+    return Path(os.environ.get("PALATE_RUNS", "runs"))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,63 @@
+"""Control words: the pair that tells a reward which way taste points, and the library of pairs that ships."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class WordPair(BaseModel):
+    """`positive` is what pictures should be more like, `negative` what they should be less like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    positive: str = Field(min_length=1, max_length=200, description="What pictures should be more like.")
+    negative: str = Field(min_length=1, max_length=200, description="What pictures should be less like.")
+    weight: float = Field(
+        default=1.0, gt=0, le=100, description="How often this pair is drawn, relative to the others."
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> WordPair:
+        if " ".join(self.positive.casefold().split()) == " ".join(self.negative.casefold().split()):
+            raise ValueError(
+                f"both words are “{self.positive}”: the two must differ, or there is no direction to learn. "
+                "Give the negative word something the picture should move away from."
+            )
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.positive} / {self.negative}"
+
+
+class LibraryPair(BaseModel):
+    """A pair of the shipped library. `separation` maps a reward name to its measured AUC in 0..1 on rendered pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    positive: str
+    negative: str
+    note: str = ""
+    separation: dict[str, float] = Field(default_factory=dict)
+
+    def pair(self) -> WordPair:
+        """The pair alone, as a recipe holds it."""
+        return WordPair(positive=self.positive, negative=self.negative)
+
+
+@cache
+def library() -> tuple[LibraryPair, ...]:
+    """The one library of word pairs, shared with the ComfyUI nodes."""
+    content = json.loads((files("comfy_nodes") / "words.json").read_text(encoding="utf-8"))
+    return tuple(LibraryPair(**entry) for entry in content["pairs"])
+
+
+def measured_separation(pair: WordPair, reward: str) -> float | None:
+    """The shipped AUC of this pair under this reward, or None where it was not measured."""
+    for entry in library():
+        if (entry.positive, entry.negative) == (pair.positive, pair.negative):
+            return entry.separation.get(reward)
+    return None

@@ -1,0 +1,105 @@
+"""`python -m training`: train · sample · compare · score · describe. Parses, builds, calls; the CLI is `palate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.errors import PalateError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(folder: Path) -> None:
+    """Train a run folder to its end and write its LoRA."""
+    from training.train import train as train_folder
+
+    train_folder(folder)
+
+
+@app.command()
+def sample(
+    recipe: Annotated[Path, typer.Option(help="Recipe whose base and sampler settings are used.")],
+    prompt: Annotated[str, typer.Option()],
+    output: Annotated[Path, typer.Option()],
+    lora: Annotated[Path | None, typer.Option()] = None,
+    count: Annotated[int, typer.Option(min=1)] = 1,
+    strength: Annotated[float, typer.Option()] = 1.0,
+    steps: Annotated[int, typer.Option(min=1)] = 20,
+) -> None:
+    """Render pictures of one prompt; prints their paths as a JSON list."""
+    from toolkit.recipe import read
+    from training.sample import sample as render
+
+    paths = render(read(recipe), lora, prompt, output, count=count, strength=strength, steps=steps)
+    print(json.dumps([str(path) for path in paths]))
+
+
+@app.command()
+def compare(
+    folder: Path,
+    seeds: Annotated[int, typer.Option(min=1)] = 2,
+    steps: Annotated[int, typer.Option(min=1)] = 20,
+    judge: Annotated[str, typer.Option(help="A held-out scorer for the report.")] = "",
+    strength: Annotated[float, typer.Option()] = 1.0,
+) -> None:
+    """Measure a run's LoRA against its base on the test prompts; prints the table as JSON."""
+    from toolkit.run_folder import RunFolder
+    from training.report import compare as compare_run
+
+    print(json.dumps(compare_run(RunFolder(folder), seeds=seeds, steps=steps, judge=judge, strength=strength)))
+
+
+@app.command()
+def score(
+    serve: Annotated[bool, typer.Option(help="Answer JSON lines on stdin.")] = False,
+    idle: Annotated[float, typer.Option(help="Seconds without a question after which --serve ends.")] = 120.0,
+    positive: Annotated[str, typer.Option()] = "",
+    negative: Annotated[str, typer.Option()] = "",
+    base: Annotated[str, typer.Option()] = "demo",
+    reward: Annotated[str, typer.Option()] = "demo",
+) -> None:
+    """How well a reward tells a word pair apart on the base's own pictures."""
+    from toolkit.recipe import Section
+    from toolkit.words import WordPair
+    from training import score as scoring
+
+    if serve:
+        scoring.serve(idle)
+        return
+    scorer = scoring.WordScorer(Section(name=base), Section(name=reward))
+    print(json.dumps(scorer.separation(WordPair(positive=positive, negative=negative))))
+
+
+@app.command()
+def describe(write: Annotated[bool, typer.Option(help="Refresh toolkit/catalogue.json.")] = False) -> None:
+    """Print the catalogue of methods, bases and rewards with their settings."""
+    import toolkit
+    from toolkit import atomic
+    from training.describe import catalogue
+
+    if write:
+        atomic.write_json(Path(toolkit.__file__).parent / "catalogue.json", catalogue())
+    else:
+        print(json.dumps(catalogue(), indent=1, sort_keys=True))
+
+
+def main() -> int:
+    """Run a command; every expected failure ends in one sentence and its exit code."""
+    try:
+        app(standalone_mode=False)
+    except PalateError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    except typer.Exit as done:
+        return done.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

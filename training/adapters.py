@@ -1,0 +1,153 @@
+"""The policy: a frozen base with a LoRA in its network that can be switched off, folded in and taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+from toolkit.errors import TrainingError
+from toolkit.recipe import Lora
+from training import interpolants
+from training.contracts import Base, Conditioning
+from training.randomness import key
+from training.schedules import Level
+
+ADAPTER = "default"
+
+
+class Policy:
+    """What a method trains: `predict` and `decode` with the adapter on, `as_reference()` without it."""
+
+    def __init__(
+        self,
+        base: Base,
+        lora: Lora,
+        *,
+        seed: int = 0,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Inject a fresh LoRA (B = 0, so the first picture equals the base's). dtype is that of the network calls."""
+        self.device = device or torch.device("cpu")
+        self.base = base.to(self.device)
+        self.network = base.network
+        self.schedule = base.schedule
+        self.latent_shape = base.latent_shape
+        self.dtype = dtype
+        self.config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.rank,
+            target_modules=list(base.lora_layers[lora.layers]),
+            init_lora_weights="gaussian",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "lora"))
+            inject_adapter_in_model(self.config, self.network, adapter_name=ADAPTER)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(self.device, torch.float32)
+        self._unconditional: Conditioning | None = None
+
+    def predict(
+        self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0
+    ) -> interpolants.Estimate:
+        """x_t [B, …], level [B] → the estimate in float32; true guidance doubles the batch when guidance_scale != 1."""
+        guided = self.base.guidance == "true" and guidance_scale != 1.0
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            if guided:
+                both = _join(conditioning, self._empty(len(x_t)))
+                twice = torch.cat([level.timestep, level.timestep])
+                output = self.base.forward(torch.cat([x_t, x_t]), twice, both, guidance_scale)
+                with_text, without = output.float().chunk(2)
+                output = without + guidance_scale * (with_text - without)
+            else:
+                output = self.base.forward(x_t, level.timestep, conditioning, guidance_scale).float()
+        return interpolants.FROM_OUTPUT[self.base.parametrisation](output, x_t, level.alpha, level.sigma)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        return self.base.decode(latents)
+
+    @contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Inside, the network is the frozen base."""
+        for layer in self._layers():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self._layers():
+                layer.enable_adapters(True)
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """Inside, the adapter is added into the weights: the same pictures for fewer operations, without gradient.
+
+        The original tensors come back untouched. Layers whose weights cannot be added to (quantised) stay as they are.
+        """
+        originals = []
+        for layer in self._layers():
+            weight = layer.get_base_layer().weight
+            if layer.disable_adapters or not weight.is_floating_point():
+                continue
+            originals.append((layer, weight, weight.data))
+            weight.data = (weight.data.float() + layer.get_delta_weight(ADAPTER).float()).to(weight.dtype)
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer, weight, original in originals:
+                weight.data = original
+                layer.enable_adapters(True)
+
+    @contextmanager
+    def at_strength(self, strength: float) -> Iterator[None]:
+        """Inside, the adapter plays at `strength` (1 = as trained)."""
+        for layer in self._layers():
+            layer.set_scale(ADAPTER, strength)
+        try:
+            yield
+        finally:
+            for layer in self._layers():
+                layer.set_scale(ADAPTER, 1.0)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The LoRA's parameters by name, in a fixed order."""
+        return {name: p for name, p in sorted(self.network.named_parameters()) if p.requires_grad}
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """A copy of the LoRA's weights under peft's names (`….lora_A.weight`), sorted."""
+        state = get_peft_model_state_dict(self.network, adapter_name=ADAPTER)
+        return {name: state[name].detach().clone() for name in sorted(state)}
+
+    def load_adapter(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the LoRA's weights. Raises TrainingError when names or shapes do not fit."""
+        expected = {name: tensor.shape for name, tensor in self.adapter_state().items()}
+        given = {name: tensor.shape for name, tensor in state.items()}
+        if expected != given:
+            odd = sorted(set(expected.items()) ^ set(given.items()))[0][0]
+            raise TrainingError(
+                f"The LoRA does not fit this base: `{odd}` differs.",
+                cause="It was trained with another rank, other layers or another base.",
+                action="Use the recipe it was trained with.",
+            )
+        set_peft_model_state_dict(self.network, dict(state), adapter_name=ADAPTER)
+
+    def _layers(self) -> list[BaseTunerLayer]:
+        return [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]
+
+    def _empty(self, size: int) -> Conditioning:
+        if self._unconditional is None:
+            self._unconditional = self.base.encode([""])
+        return {name: value.expand(size, *value.shape[1:]) for name, value in self._unconditional.items()}
+
+
+def _join(first: Conditioning, second: Conditioning) -> Conditioning:
+    return {name: torch.cat([first[name], second[name].to(first[name].dtype)]) for name in first}

@@ -1,0 +1,138 @@
+"""What the rooms promise each other. A method sees a `Policy`, a `Reward` and a batch, and knows neither's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.words import WordPair
+from training.interpolants import Estimate
+from training.randomness import Rng
+from training.schedules import Level, Schedule
+
+Conditioning = Mapping[str, Tensor]  # each [B, ...]
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """B prompts with what the network is conditioned on, and the word pair each is pulled along."""
+
+    prompts: Sequence[str]
+    conditioning: Conditioning
+    words: Sequence[WordPair]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One loss to go backward from, and what to log of it: scalars or [B] tensors, detached."""
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Policy(Protocol):
+    """The base with its adapter, as a method sees it."""
+
+    schedule: Schedule
+    latent_shape: tuple[int, ...]
+    device: torch.device
+
+    def predict(self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0) -> Estimate:
+        """One network call at x_t [B, *latent_shape]; float32 out."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        ...
+
+    def as_reference(self) -> AbstractContextManager[None]:
+        """Inside, the adapter is off."""
+        ...
+
+    def folded(self) -> AbstractContextManager[None]:
+        """Inside, calls are cheaper and carry no gradient to the adapter."""
+        ...
+
+
+class Reward(Protocol):
+    """A scorer. Weighing texts against each other is the method's business; one image pass serves all of them."""
+
+    def target(self, texts: Sequence[Sequence[str]]) -> Any:
+        """What B pictures are compared with, T texts each. Made once per text and cached; no gradient."""
+        ...
+
+    def score(self, images: Tensor, target: Any) -> Tensor:
+        """images: [B, 3, H, W] in [0, 1] → float32 [B, T], with gradient to the pictures where `differentiable`."""
+        ...
+
+
+class ImageFeatures(Protocol):
+    """A scorer that also embeds pictures and texts in one space, which retrieval and diversity need."""
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] → unit vectors [B, D]."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [B, D]."""
+        ...
+
+
+class Method(Protocol):
+    """One paper. Its settings are its fields; its losses are summed over an update's yields."""
+
+    needs: ClassVar[frozenset[str]]
+
+    def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
+        """Yield one report per backward pass; the graph of a yielded loss is freed before the next is made."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoraFacts:
+    """How LoRA files of a family are named and described."""
+
+    family: str  # the family string kept in headers, such as "flux"
+    component: str  # the diffusers pipeline component the adapter belongs to, "transformer" or "unet"
+    architecture: str  # modelspec.architecture without "/lora"
+    base_model_version: str  # ss_base_model_version
+    base_name: str  # a Hub id or a short name, never a path
+    resolution: tuple[int, int]
+
+
+class Base(Protocol):
+    """A model family: loads, encodes, predicts, decodes. Adapters go into `network`."""
+
+    network: nn.Module
+    schedule: Schedule
+    parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"]
+    guidance: Literal["true", "embedded", "none"]
+    latent_shape: tuple[int, ...]
+    shift: float  # of the sampler's grid
+    lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → module names
+    lora_facts: LoraFacts
+
+    def to(self, device: torch.device) -> Base:
+        """Move every part."""
+        ...
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Text conditioning on the base's device, no gradient."""
+        ...
+
+    def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
+        """The raw network output [B, *latent_shape]; guidance_scale only matters to embedded guidance."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        ...
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Latents [B, *latent_shape] of pictures in [0, 1], no gradient."""
+        ...

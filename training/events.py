@@ -1,0 +1,72 @@
+"""events.jsonl, the only truth about a run's numbers: one JSON object a line, appended, cut back when a run resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from toolkit import atomic
+
+
+class EventLog:
+    """Appends events. A log without a path (on any process but the first) swallows them."""
+
+    def __init__(self, path: Path | None) -> None:
+        """path: the file to append to, or None."""
+        self._path = path
+        self._file = path.open("ab") if path else None
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """One event, visible to readers at once; tensors become their mean, NaN and infinity become null."""
+        if self._file is None:
+            return
+        content = {"kind": kind, "time": round(time.time(), 3), **{k: plain(v) for k, v in fields.items()}}
+        self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Force everything to disk and return the file's length: where a checkpoint's history ends."""
+        if self._file is None:
+            return 0
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> EventLog:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def cut(path: Path, length: int) -> None:
+    """Forget what was logged after `length` bytes: updates that a resumed run does again."""
+    data = path.read_bytes() if path.exists() else b""
+    if len(data) > length:
+        atomic.write_file(path, data[:length])
+
+
+def plain(value: Any) -> Any:
+    """JSON's idea of a value: tensors by their mean, floats to 7 digits, NaN as null."""
+    if isinstance(value, Tensor):
+        value = value.float().mean().item()
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

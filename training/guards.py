@@ -1,0 +1,158 @@
+"""Guards against reward hacking: what is watched, when it is bad, and what that means for the run.
+
+The thresholds were fixed on the demo world's validation prompts before the runs reported in docs/demo.md. Everything
+here is pure: checks come in as the plain values of events, so a resumed run decides as the first one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "watch", "bad"]
+Values = Mapping[str, float | None]
+IN_A_ROW = 2  # a guard that is bad this many checks running ends the run
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Holds one value against the base's: as a ratio to it, a difference from it, or as it is."""
+
+    name: str
+    compare: Literal["ratio", "difference", "value"]
+    watch: tuple[float, float]
+    bad: tuple[float, float]
+    falling: str
+    rising: str
+
+    def compared(self, values: Values, base: Values) -> float:
+        """The number that the thresholds are about; NaN when there is none."""
+        now, before = values.get(self.name), base.get(self.name)
+        if now is None or before is None:
+            return float("nan")
+        if self.compare == "ratio":
+            return now / before if before else 1.0
+        return now - before if self.compare == "difference" else now
+
+    def judge(self, values: Values, base: Values) -> tuple[State, str]:
+        """The light and its sentence (empty when all is well)."""
+        number = self.compared(values, base)
+        for state, (low, high) in (("bad", self.bad), ("watch", self.watch)):
+            if not low <= number <= high:
+                return state, self.rising if number > high else self.falling  # type: ignore[return-value]
+        return "ok", ""
+
+
+FREE = float("inf")
+GUARDS = (
+    Guard(
+        "words", "value", watch=(-FREE, 0.97), bad=(-FREE, 0.995), falling="",
+        rising="The reward hardly tells the two words apart, so there is no direction to learn.",
+    ),
+    Guard(
+        "second", "difference", watch=(0.0, FREE), bad=(-0.03, FREE), rising="",
+        falling="The second reward is below the base: the trained reward is being gamed.",
+    ),
+    Guard(
+        "recall", "difference", watch=(-0.10, FREE), bad=(-0.19, FREE), rising="",
+        falling="Pictures no longer show what the prompt asks for.",
+    ),
+    Guard(
+        "diversity", "ratio", watch=(0.88, FREE), bad=(0.80, FREE), rising="",
+        falling="Pictures are becoming alike.",
+    ),
+    Guard(
+        "saturation", "difference", watch=(-0.15, 0.15), bad=(-0.25, 0.25),
+        falling="Colours are fading.", rising="Colours are becoming too strong.",
+    ),
+    Guard(
+        "brightness", "difference", watch=(-0.15, 0.15), bad=(-0.25, 0.25),
+        falling="Pictures are going dark.", rising="Pictures are washing out.",
+    ),
+    Guard(
+        "clipped", "difference", watch=(-FREE, 0.15), bad=(-FREE, 0.30), falling="",
+        rising="More pixels are burnt out or black.",
+    ),
+    Guard(
+        "texture", "ratio", watch=(0.45, 1.6), bad=(0.30, 2.2),
+        falling="Fine detail is vanishing.",
+        rising="Fine texture is rising: the reward may be getting gamed.",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Check:
+    """The measured values at one update."""
+
+    update: int
+    values: Values
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks so far say: which checkpoint is best, whether to stop, and the sentence for people."""
+
+    best: int
+    stop: bool
+    alarms: tuple[str, ...]
+    sentence: str
+
+
+def lights(check: Check, base: Check) -> dict[str, dict[str, str]]:
+    """Each guard's state and sentence, for events and pages."""
+    judged = {guard.name: guard.judge(check.values, base.values) for guard in GUARDS}
+    return {name: {"state": state, "sentence": sentence} for name, (state, sentence) in judged.items()}
+
+
+def bad_guards(check: Check, base: Check) -> list[Guard]:
+    """The guards that are bad at this check."""
+    return [guard for guard in GUARDS if guard.judge(check.values, base.values)[0] == "bad"]
+
+
+def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
+    """Judge a run by its checks, the first of which is the base (update 0).
+
+    Best: the healthy checkpoint with the highest score of the second reward, if above the base's; otherwise the base.
+    Stop: a guard bad `IN_A_ROW` checks running, or `patience` checks without a new best.
+    """
+    base, latest = checks[0], checks[-1]
+    healthy = [check for check in checks if not bad_guards(check, base)]
+    better = [check for check in healthy if _score(check) > _score(base)]
+    best = max(better, key=_score, default=base).update
+    alarms = _alarms(checks)
+    stale = sum(check.update > best for check in checks) if len(checks) > 1 else 0
+    stop = bool(alarms) or stale >= patience
+    return Verdict(
+        best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)
+    )
+
+
+def _score(check: Check) -> float:
+    value = check.values.get("second")
+    return float("-inf") if value is None else value
+
+
+def _alarms(checks: Sequence[Check]) -> tuple[str, ...]:
+    base = checks[0]
+    hopeless = [guard for guard in bad_guards(base, base) if guard.compare == "value"]
+    if hopeless:
+        return tuple(guard.rising for guard in hopeless)
+    if len(checks) < IN_A_ROW + 1:
+        return ()
+    recent = [bad_guards(check, base) for check in checks[-IN_A_ROW:]]
+    lasting = [guard for guard in recent[0] if all(guard in others for others in recent[1:])]
+    return tuple(guard.judge(checks[-1].values, base.values)[1] for guard in lasting)
+
+
+def _sentence(
+    checks: Sequence[Check], best: int, alarms: tuple[str, ...], stale: int, patience: int, updates: int
+) -> str:
+    latest = checks[-1].update
+    kept = f"Best checkpoint {best} kept." if best else "No checkpoint was better than the base, which is kept."
+    if alarms:
+        return f"Stopped at {latest}: {alarms[0][0].lower()}{alarms[0][1:].rstrip('.')}. {kept}"
+    if stale >= patience and latest < updates:
+        return f"Stopped at {latest}: the second reward has not risen for {stale} checks. {kept}"
+    return f"{'Finished' if latest >= updates else 'Reached'} {latest} of {updates} updates. {kept}"

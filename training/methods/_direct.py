@@ -1,0 +1,79 @@
+"""What the direct-reward papers share: a rollout without gradient, a reward with gradient, a score from words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from toolkit.words import WordPair
+from training.augmentations import augment
+from training.contracts import Policy, PromptBatch, Reward
+from training.randomness import Rng
+
+
+def caption(word: str, prompt: str) -> str:
+    """The text a reward reads for a control word: "word. prompt", as the published SRPO code builds it."""
+    return f"{word}. {prompt}"
+
+
+def positive_and_negative(prompts: Sequence[str], words: Sequence[WordPair]) -> list[list[str]]:
+    """The two texts of each picture, [B][2]."""
+    return [
+        [caption(pair.positive, prompt), caption(pair.negative, prompt)]
+        for prompt, pair in zip(prompts, words, strict=True)
+    ]
+
+
+class DirectReward(BaseModel):
+    """Settings and steps common to methods that follow a reward's gradient through one recovered picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    needs: ClassVar[frozenset[str]] = frozenset({"differentiable"})
+
+    rollout_steps: int = Field(
+        default=25, ge=1, le=1000, description="Sampling steps from noise to image, without gradient."
+    )
+    rollout_guidance_scale: float = Field(default=1.0, ge=0, le=50, description="Guidance of the rollout.")
+    guidance_scale: float = Field(
+        default=1.0,
+        ge=0,
+        le=50,
+        description="Guidance of the call that carries gradient; 1 trains the conditional branch only.",
+    )
+    shift: float = Field(
+        default=1.0, gt=0, le=100, description="Shift of the rollout's noise levels; above 1 stays longer in noise."
+    )
+    augmentation: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="Random shift, scale, blur and noise before the reward; 0 turns the safeguard off.",
+    )
+
+    def see(self, images: Tensor, reward: Reward, target: Any, rng: Rng) -> Tensor:
+        """Scores [B, T] of the augmented pictures."""
+        return reward.score(augment(images, rng, self.augmentation), target)
+
+
+class WordedReward(DirectReward):
+    """For methods that are not themselves about words: how a control-word pair becomes one score."""
+
+    preference: Literal["relative", "positive", "plain"] = Field(
+        default="relative",
+        description="relative: positive minus negative word; positive: the positive word alone; plain: the prompt alone.",
+    )
+
+    def preference_target(self, reward: Reward, batch: PromptBatch) -> Any:
+        """The target whose scores `preference_score` reads."""
+        if self.preference == "plain":
+            return reward.target([[prompt] for prompt in batch.prompts])
+        texts = positive_and_negative(batch.prompts, batch.words)
+        return reward.target(texts if self.preference == "relative" else [pair[:1] for pair in texts])
+
+    def preference_score(self, policy: Policy, reward: Reward, latents: Tensor, target: Any, rng: Rng) -> Tensor:
+        """One score per picture, [B], with gradient to the latents."""
+        scores = self.see(policy.decode(latents), reward, target, rng)
+        return scores[:, 0] - scores[:, 1] if self.preference == "relative" else scores[:, 0]

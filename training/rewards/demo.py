@@ -1,0 +1,34 @@
+"""The demo world's reward: a small CLIP with a convolutional picture tower, trained to tell style and quality words apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import open_clip
+from torch import Tensor
+
+from training.rewards._dual_encoder import DualEncoder, to_square
+
+
+class DemoReward(DualEncoder):
+    """Convolutional CLIP of the demo world (open_clip): the reward that is trained on."""
+
+    def __init__(self) -> None:
+        """Load the weights that ship with Palate, frozen."""
+        super().__init__()
+        folder = Path(str(files("demo_world") / "weights" / "reward"))
+        self.model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+        self.eval().requires_grad_(False)
+        self.size = int(self.model.visual.image_size)
+        self.mean, self.std = self.model.visual.preprocess_cfg["mean"], self.model.visual.preprocess_cfg["std"]
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] → [B, D]."""
+        return self.model.encode_image(to_square(images, self.size, self.mean, self.std))
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """[B, D]."""
+        return self.model.encode_text(self.tokenizer(list(texts)).to(self.model.logit_scale.device))

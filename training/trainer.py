@@ -1,0 +1,236 @@
+"""The loop: batches, losses, step, events, checkpoint. It knows no method, base or reward by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+from toolkit.errors import Interrupted, TrainingError
+from toolkit.recipe import Recipe
+from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
+from training import checkpoint, events, guards, previews
+from training.adapters import Policy
+from training.batches import PromptBatches
+from training.contracts import Method, Reward
+from training.interrupts import Interrupts
+from training.validation import Panel, Renderer
+
+
+@dataclass
+class Parts:
+    """Everything a run is made of, built elsewhere."""
+
+    policy: Policy
+    method: Method
+    reward: Reward
+    batches: PromptBatches
+    renderer: Renderer
+    panel: Panel
+    prompts: list[str]  # of validation, in the panel's order
+
+
+class Trainer:
+    """Trains one run folder to its end, from wherever it stands."""
+
+    def __init__(
+        self, recipe: Recipe, run: RunFolder, parts: Parts, accelerator: Accelerator, interrupts: Interrupts
+    ) -> None:
+        """Only the main process of `accelerator` touches `run`."""
+        self.recipe, self.run_folder, self.parts = recipe, run, parts
+        self.accelerator, self.interrupts = accelerator, interrupts
+        self.is_main = accelerator.is_main_process
+        self.parameters = parts.policy.trainable()
+        settings = recipe.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            weight_decay=settings.weight_decay,
+        )
+        self.checkpoints = checkpoint.Checkpoints(run.checkpoints, recipe.digest())
+        self.update = 0
+        self._checks: list[guards.Check] = []
+        self._log = events.EventLog(None)
+        self._last_state = 0.0
+
+    def run(self) -> guards.Verdict:
+        """Train until the budget, the guards or the user end it; the verdict names the best checkpoint.
+
+        Raises TrainingError on NaN or a full disk, Interrupted after a signal; the last checkpoint stays valid.
+        """
+        self._resume()
+        self._log = events.EventLog(self.run_folder.events_file if self.is_main else None)
+        self.interrupts.armed = True
+        self._log.write("start", update=self.update, updates=self.recipe.training.updates)
+        try:
+            verdict = self._verdict() if self._checks else self._check()
+            while not verdict.stop and self.update < self.recipe.training.updates:
+                self._train_update()
+                if self._wants_stop():
+                    return self._finish(self._check(), STOPPED)
+                if self.update % self.recipe.validation.every == 0 or self.update == self.recipe.training.updates:
+                    verdict = self._check()
+            return self._finish(verdict, DONE)
+        except OSError as error:
+            raise TrainingError(
+                f"Writing to the run folder failed at update {self.update}: {error.strerror or error}.",
+                cause=f"Saved up to update {(self.checkpoints.updates() or [0])[-1]}, and that is intact.",
+                action="Free some space or fix the folder's rights, then resume.",
+            ) from error
+        finally:
+            self._log.close()
+
+    def _resume(self) -> None:
+        if self.is_main:
+            self.checkpoints.clear_unfinished()
+        self.accelerator.wait_for_everyone()
+        loaded = self.checkpoints.load()
+        if loaded is None:
+            if self.is_main:
+                events.cut(self.run_folder.events_file, 0)
+            return
+        self.parts.policy.load_adapter(loaded.adapter)
+        checkpoint.load_optimizer_state(self.optimizer, self.parameters, loaded.optimizer)
+        self.update = loaded.update
+        if self.is_main:
+            events.cut(self.run_folder.events_file, loaded.events_length)
+            self._checks = [guards.Check(e["update"], e["values"]) for e in self.run_folder.events("check")]
+            self._measure_base()
+            with events.EventLog(self.run_folder.events_file) as log:
+                log.write("checkpoint", update=self.update)
+        self._checks = self._from_main(self._checks)
+
+    def _train_update(self) -> None:
+        started = time.perf_counter()
+        self._warm_up()
+        metrics: dict[str, list[Tensor]] = {}
+        accumulation = self.recipe.training.gradient_accumulation
+        for micro in range(accumulation):
+            batch, rng = self.parts.batches.micro_batch(self.update, micro)
+            for report in self.parts.method.losses(self.parts.policy, self.parts.reward, batch, rng):
+                self.accelerator.backward(report.loss / accumulation)
+                for name, value in {"loss": report.loss.detach(), **report.metrics}.items():
+                    metrics.setdefault(name, []).append(value.float().mean())
+        self._average_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.max_grad_norm)
+        means = self._average_metrics(metrics)
+        if not torch.isfinite(norm) or not torch.isfinite(means["loss"]):
+            raise TrainingError(
+                f"Training diverged at update {self.update + 1}: the loss or its gradient is not a number.",
+                cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
+                action=f"Try half the learning rate ({self.recipe.optimizer.learning_rate / 2:g}).",
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.update += 1
+        seconds = time.perf_counter() - started
+        self._log.write("update", update=self.update, metrics=means, grad_norm=norm, seconds=seconds)
+        self._beat()
+
+    def _warm_up(self) -> None:
+        settings = self.recipe.optimizer
+        share = min(1.0, (self.update + 1) / (settings.warmup_updates + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * share
+
+    def _average_gradients(self) -> None:
+        """One all-reduce of all LoRA gradients; a parameter without gradient counts as zero on every process alike."""
+        if self.accelerator.num_processes == 1:
+            return
+        for parameter in self.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.flatten() for parameter in self.parameters.values()])  # type: ignore[union-attr]
+        mean = self.accelerator.reduce(flat, reduction="mean")
+        for parameter, part in zip(
+            self.parameters.values(), mean.split([p.numel() for p in self.parameters.values()]), strict=True
+        ):
+            parameter.grad = part.view_as(parameter).clone()
+
+    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+        means = {name: torch.stack(values).mean() for name, values in metrics.items()}
+        if self.accelerator.num_processes == 1:
+            return means
+        stacked = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
+        return dict(zip(means, stacked.unbind(), strict=True))
+
+    def _check(self) -> guards.Verdict:
+        """Measure, log, save; the same verdict on every process."""
+        if self.is_main:
+            self._log.write("phase", name="checking pictures", update=self.update)
+            images = self._render()
+            check = guards.Check(self.update, events.plain(self.parts.panel.measure(images)))
+            self._checks.append(check)
+            lights = guards.lights(check, self._checks[0])
+            paths = previews.save(
+                self.run_folder.previews, self.update, images[: self.recipe.validation.previews],
+                self.parts.prompts[: self.recipe.validation.previews], self._sampler_facts(),
+            )  # fmt: skip
+            names = [path.name for path in paths]
+            self._log.write("check", update=self.update, values=check.values, guards=lights, previews=names)
+            self._save()
+        self._checks = self._from_main(self._checks)
+        return self._verdict()
+
+    def _save(self) -> None:
+        moments = checkpoint.optimizer_state(self.optimizer, self.parameters)
+        self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync())
+        self._log.write("checkpoint", update=self.update)
+        self.checkpoints.retain(self.recipe.training.keep_checkpoints, self._verdict().best)
+
+    def _finish(self, verdict: guards.Verdict, status: str) -> guards.Verdict:
+        self._log.write(
+            "verdict", update=self.update, best=verdict.best, alarms=verdict.alarms, sentence=verdict.sentence,
+            status=status,
+        )  # fmt: skip
+        self._log.sync()
+        return verdict
+
+    def _wants_stop(self) -> bool:
+        """Whether the user asked to end: a stop file ends well, a signal saves and raises Interrupted."""
+        signal_number = self.interrupts.received
+        asked = self._from_main((signal_number, self.run_folder.stop_file.exists()))
+        if asked[0] is None:
+            return asked[1]
+        if self.is_main:
+            self._save()
+        raise Interrupted(
+            f"Stopped at update {self.update}; everything up to here is saved.",
+            signal_number=asked[0],
+            action="Resume to go on.",
+        )
+
+    def _verdict(self) -> guards.Verdict:
+        settings = self.recipe
+        return guards.verdict(self._checks, patience=settings.validation.patience, updates=settings.training.updates)
+
+    def _render(self) -> Tensor:
+        return torch.cat(
+            [self.parts.renderer(self.parts.prompts, seed) for seed in range(self.recipe.validation.seeds)]
+        )
+
+    def _measure_base(self) -> None:
+        """The panel compares with the base's pictures: a resumed run renders them again."""
+        with self.parts.policy.as_reference():
+            self.parts.panel.measure(self._render())
+
+    def _from_main(self, value: Any) -> Any:
+        if self.accelerator.num_processes == 1:
+            return value
+        return broadcast_object_list([value])[0]
+
+    def _beat(self) -> None:
+        if self.is_main and time.monotonic() - self._last_state > STATE_EVERY_SECONDS:
+            self._last_state = time.monotonic()
+            self.run_folder.write_state("running", update=self.update)
+
+    def _sampler_facts(self) -> str:
+        v = self.recipe.validation
+        return f"euler, {v.steps} steps, guidance {v.guidance_scale:g}, seed {self.recipe.training.seed}, strength 1"

@@ -1,0 +1,114 @@
+"""Renders the validation prompts with fixed seeds and measures what the guards and the choice of checkpoint need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.prompts import Prompt
+from toolkit.words import WordPair
+from training import measures
+from training.contracts import Conditioning, Policy, Reward
+from training.randomness import Rng
+from training.rollout import sample
+
+BATCH = 16
+VALIDATION = "validation"  # the randomness of validation pictures is nobody else's
+
+
+class Renderer:
+    """Pictures of fixed prompts at fixed seeds, whatever else happens."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        encode: Callable[[Sequence[str]], Conditioning],
+        *,
+        steps: int,
+        guidance_scale: float,
+        shift: float,
+        seed: int,
+        purpose: str,
+    ) -> None:
+        """purpose separates the seeds of validation, report and samples from each other."""
+        self._policy, self._encode = policy, encode
+        self._steps, self._guidance_scale, self._shift = steps, guidance_scale, shift
+        self._seed, self._purpose = seed, purpose
+
+    def __call__(self, prompts: Sequence[str], number: int = 0) -> Tensor:
+        """Pictures [B, 3, H, W] on the CPU; `number` counts the seeds per prompt."""
+        return torch.cat([self._render(prompts, start, number) for start in range(0, len(prompts), BATCH)])
+
+    @torch.no_grad()
+    def _render(self, prompts: Sequence[str], start: int, number: int) -> Tensor:
+        chunk = list(prompts[start : start + BATCH])
+        indices = tuple(range(start, start + len(chunk)))
+        noise = Rng(self._seed, number, indices, self._policy.device).normal(self._purpose, self._policy.latent_shape)
+        latents = sample(
+            self._policy, noise, self._encode(chunk),
+            steps=self._steps, guidance_scale=self._guidance_scale, shift=self._shift,
+        )  # fmt: skip
+        return self._policy.decode(latents).float().cpu()
+
+
+class Panel:
+    """Scores and statistics of pictures that show `prompts`, each under its word pair."""
+
+    def __init__(self, prompts: Sequence[Prompt], words: Sequence[WordPair], scorers: dict[str, Any]) -> None:
+        """scorers: name → reward; one named "second" also gives recall, diversity and distance."""
+        self._prompts = list(prompts)
+        self._scorers = scorers
+        self._subjects = sorted({prompt.subject for prompt in prompts})
+        self._pairs = [words[i % len(words)] for i in range(len(prompts))] if words else []
+        self._base_features: Tensor | None = None
+
+    @torch.no_grad()
+    def measure(self, images: Tensor) -> dict[str, float]:
+        """images [seeds · prompts, 3, H, W], all prompts of one seed together. The first call is the base's."""
+        values = {
+            "saturation": measures.saturation(images).mean(),
+            "brightness": measures.brightness(images).mean(),
+            "clipped": measures.clipped(images).mean(),
+            "texture": measures.texture(images).mean(),
+        }
+        for name, scorer in self._scorers.items():
+            values[name] = self.relative(scorer, images).mean()
+        second = self._scorers.get("second")
+        if second is not None and hasattr(second, "embed_images"):
+            values |= self._feature_values(second, images)
+        if self._pairs and hasattr(self._scorers.get("reward"), "embed_texts"):
+            values["words"] = self._word_cosine(self._scorers["reward"])
+        return {name: float(value) for name, value in values.items()}
+
+    def relative(self, scorer: Reward, images: Tensor) -> Tensor:
+        """Positive minus negative word's score per picture, [B]; without words, the prompt's own score."""
+        times = len(images) // len(self._prompts)
+        if not self._pairs:
+            return scorer.score(images, scorer.target([[p.text] for p in self._prompts] * times))[:, 0]
+        scores = scorer.score(images, scorer.target(self._texts() * times))
+        return scores[:, 0] - scores[:, 1]
+
+    def _texts(self) -> list[list[str]]:
+        return [
+            [f"{pair.positive}. {prompt.text}", f"{pair.negative}. {prompt.text}"]
+            for prompt, pair in zip(self._prompts, self._pairs, strict=True)
+        ]
+
+    def _feature_values(self, second: Any, images: Tensor) -> dict[str, Tensor]:
+        features = second.embed_images(images)
+        if self._base_features is None:
+            self._base_features = features
+        times = len(images) // len(self._prompts)
+        wanted = torch.tensor([self._subjects.index(prompt.subject) for prompt in self._prompts] * times)
+        return {
+            "recall": measures.recall(features, second.embed_texts(self._subjects), wanted.to(features.device)),
+            "diversity": measures.diversity(features),
+            "distance": 1 - (features * self._base_features).sum(dim=1).mean(),
+        }
+
+    def _word_cosine(self, reward: Any) -> Tensor:
+        target = reward.target(self._texts())
+        return (target[:, 0] * target[:, 1]).sum(dim=1).mean()
