@@ -52,7 +52,7 @@ def find(kind: str, name: str) -> Entry:
 
 
 def check_settings(kind: str, name: str, settings: dict[str, Any]) -> None:
-    """Hold settings against the entry's schema. Raises UsageError naming the key, the limit and the nearest known key."""
+    """Hold settings against the entry's schema. Raises UsageError naming key, limit and the nearest known key."""
     entry = find(kind, name)
     known = entry.settings.get("properties", {})
     for key in settings:

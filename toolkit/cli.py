@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from toolkit import __version__
 from toolkit.errors import PalateError, UsageError
@@ -176,11 +177,9 @@ def main() -> None:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    except Exception as error:
-        if hasattr(error, "format_message"):
-            _complain(UsageError(error.format_message(), action="See `palate --help`."))
-            sys.exit(2)
-        raise
+    except TyperException as error:
+        _complain(UsageError(getattr(error, "format_message", error.__str__)(), action="See `palate --help`."))
+        sys.exit(2)
 
 
 def _complain(error: PalateError) -> None:

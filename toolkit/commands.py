@@ -72,9 +72,8 @@ def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
     follow.follow(run, child, quiet=quiet)
     out.print(run.state().message)
     for path in run.lora_files():
-        out.print(
-            f'LoRA: {_short(path)}\nNext: palate compare {_short(run.path)}   or   palate sample {_short(run.path)} --prompt "a cat"'
-        )
+        out.print(f"LoRA: {_short(path)}")
+        out.print(f"Next: palate compare {_short(run.path)}, or palate sample {_short(run.path)} --prompt 'a cat'")
     return run
 
 

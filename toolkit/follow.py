@@ -28,22 +28,17 @@ def follow(run: RunFolder, child: subprocess.Popen[bytes], *, quiet: bool) -> No
     """
     console = Console(stderr=True, quiet=quiet)
     with _passing_signals_to(child), _display(console) as show:
-        position = 0
+        offset = 0
         while True:
             ended = child.poll() is not None
-            position = _read_events(run, position, show)
+            events, offset = run.new_events(offset)
+            for event in events:
+                show(event)
             if ended:
                 break
             time.sleep(POLL_SECONDS)
     if child.returncode != 0:
         raise _failure(run, child.returncode)
-
-
-def _read_events(run: RunFolder, position: int, show: Callable[[dict[str, Any]], None]) -> int:
-    events = run.events()
-    for event in events[position:]:
-        show(event)
-    return len(events)
 
 
 @contextlib.contextmanager

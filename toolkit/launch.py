@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,7 +49,7 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
         raise UsageError(f"`{run.name}` is already running (process {state.pid}).", action="Stop it first.")
     run.stop_file.unlink(missing_ok=True)
     with run.log_file.open("ab") as log:
-        child = subprocess.Popen(
+        child: subprocess.Popen[bytes] = subprocess.Popen(
             command(run, processes=processes),
             cwd=run.path,
             env=environment(),
@@ -61,10 +62,11 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
     return child
 
 
-def detached() -> dict[str, object]:
+def detached() -> dict[str, Any]:
     """The Popen arguments that let a child live on when its parent's terminal or page closes."""
     if os.name == "nt":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+        flags = "CREATE_NEW_PROCESS_GROUP", "DETACHED_PROCESS"  # only there on Windows
+        return {"creationflags": sum(getattr(subprocess, flag) for flag in flags)}
     return {"start_new_session": True}
 
 

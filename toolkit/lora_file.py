@@ -1,4 +1,4 @@
-"""The only writer of LoRA files: diffusers' names, metadata that every reader finds its part in, the same bytes each time.
+"""The only writer of LoRA files: diffusers' names, metadata for every reader, the same bytes each time.
 
 torch is imported inside the functions, so that the toolkit stays light.
 """

@@ -32,6 +32,7 @@ def _check_disk(output: Path) -> None:
     free = shutil.disk_usage(place).free
     if free < LEAST_FREE_BYTES:
         raise UsageError(
-            f"Only {free // 2**20} MB are free where the run would be written; it needs about {LEAST_FREE_BYTES // 2**20}.",
+            f"Only {free // 2**20} MB are free where the run would be written.",
+            cause=f"It needs about {LEAST_FREE_BYTES // 2**20} MB.",
             action="Free some space, or choose another disk with --output.",
         )

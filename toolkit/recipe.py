@@ -1,4 +1,4 @@
-"""The recipe: what to train, on what, towards what. One YAML file reproduces a run; forms read and write the same file."""
+"""The recipe: what to train, on what, towards what. One YAML file reproduces a run; forms read and write it too."""
 
 from __future__ import annotations
 
@@ -194,7 +194,8 @@ def _missing(need: str, method: str, reward: str, base: str) -> str:
     return {
         "text_conditioned": f"`{method}` compares words, but the reward `{reward}` ignores text. Choose one that reads "
         "the prompt, or the method `direct_align`.",
-        "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. Choose a differentiable reward.",
+        "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. "
+        "Choose a differentiable reward.",
         "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",
     }.get(need, f"`{method}` needs `{need}`, which neither the base `{base}` nor the reward `{reward}` gives.")
 
@@ -205,9 +206,9 @@ def _others(name: str) -> str:
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
-    node = tree
+    node: dict[str, Any] = tree
     for part in parents:
-        child = node.setdefault(part, {})
+        child: Any = node.setdefault(part, {})
         if isinstance(child, str):  # `method: srpo` becomes `method: {name: srpo}`
             child = node[part] = {"name": child}
         if not isinstance(child, dict):

@@ -17,7 +17,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,21 @@ class RunFolder:
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """All events, or those of one kind. A torn last line is left out."""
-        return [event for event in _lines(self.events_file) if kind in (None, event.get("kind"))]
+        return [event for event in self.new_events(0)[0] if kind in (None, event.get("kind"))]
+
+    def new_events(self, offset: int) -> tuple[list[dict[str, Any]], int]:
+        """The events after `offset` bytes and the offset to go on from; a log that was cut back is read afresh."""
+        try:
+            with self.events_file.open("rb") as file:
+                if offset > file.seek(0, os.SEEK_END):
+                    offset = 0
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], 0
+        whole, _, _ = data.rpartition(b"\n")
+        lines = whole.split(b"\n") if whole else []
+        return [json.loads(line) for line in lines], offset + (len(whole) + 1 if lines else 0)
 
     def preview_pictures(self) -> list[Preview]:
         """All preview pictures, by update and prompt."""
@@ -166,7 +179,7 @@ class RunFolder:
         return sorted(self.lora.glob("*.safetensors"))
 
     def request_stop(self) -> None:
-        """Ask the run to end at the next update, keeping the best checkpoint. Works on every system, without signals."""
+        """Ask the run to end at the next update, keeping the best checkpoint; needs no signals."""
         atomic.write_file(self.stop_file, "stop\n")
 
 
@@ -197,13 +210,3 @@ def find(root: Path, name: str) -> RunFolder:
 def default_root() -> Path:
     """Where runs go unless told otherwise: $PALATE_RUNS, or `runs` in the current folder."""
     return Path(os.environ.get("PALATE_RUNS", "runs"))
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
-    except FileNotFoundError:
-        return

@@ -34,7 +34,7 @@ class WordPair(BaseModel):
 
 
 class LibraryPair(BaseModel):
-    """A pair of the shipped library. `separation` maps a reward name to its measured AUC in 0..1 on rendered pictures."""
+    """A pair of the shipped library. `separation`: reward name → measured AUC in 0..1 on rendered pictures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

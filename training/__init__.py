@@ -1,1 +1,1 @@
-"""The backend: trains, samples and scores. It runs as a process (`python -m training`), alone or under `accelerate launch`."""
+"""The backend: trains, samples and scores, as a process (`python -m training`), also under `accelerate launch`."""

@@ -98,6 +98,9 @@ def main() -> int:
         return error.exit_code
     except typer.Exit as done:
         return done.exit_code
+    except KeyboardInterrupt:
+        print("Stopped before anything began.", file=sys.stderr, flush=True)
+        return 130
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -93,14 +94,14 @@ class Policy:
         The original tensors come back untouched. Layers whose weights cannot be added to (quantised) stay as they are.
         """
         originals = []
-        for layer in self._layers():
-            weight = layer.get_base_layer().weight
-            if layer.disable_adapters or not weight.is_floating_point():
-                continue
-            originals.append((layer, weight, weight.data))
-            weight.data = (weight.data.float() + layer.get_delta_weight(ADAPTER).float()).to(weight.dtype)
-            layer.enable_adapters(False)
         try:
+            for layer in self._layers():
+                weight = layer.get_base_layer().weight
+                if layer.disable_adapters or not weight.is_floating_point():
+                    continue
+                originals.append((layer, weight, weight.data))
+                weight.data = (weight.data.float() + layer.get_delta_weight(ADAPTER).float()).to(weight.dtype)
+                layer.enable_adapters(False)
             yield
         finally:
             for layer, weight, original in originals:
@@ -140,7 +141,7 @@ class Policy:
             )
         set_peft_model_state_dict(self.network, dict(state), adapter_name=ADAPTER)
 
-    def _layers(self) -> list[BaseTunerLayer]:
+    def _layers(self) -> list[Any]:
         return [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]
 
     def _empty(self, size: int) -> Conditioning:

@@ -66,7 +66,7 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         reward=reward,
         batches=batches,
         renderer=built.renderer(recipe, VALIDATION),
-        panel=Panel(validation, recipe.words, {"reward": reward, "second": second}),
+        panel=Panel(validation, recipe.words, {"reward": reward, "second": second}, accelerator.device),
         prompts=[prompt.text for prompt in validation],
     )
 

@@ -1,4 +1,4 @@
-"""Exact resume. A checkpoint folder is complete or absent; with keyed randomness, weights and optimizer are all there is.
+"""Exact resume. A checkpoint is complete or absent; with keyed randomness, weights and optimizer are all there is.
 
 checkpoints/000040/adapter.safetensors     the LoRA under peft's names
 checkpoints/000040/optimizer.safetensors   `<parameter>/<moment>`

@@ -6,6 +6,7 @@ here is pure: checks come in as the plain values of events, so a resumed run dec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -36,8 +37,12 @@ class Guard:
         return now - before if self.compare == "difference" else now
 
     def judge(self, values: Values, base: Values) -> tuple[State, str]:
-        """The light and its sentence (empty when all is well)."""
+        """The light and its sentence (empty when all is well). What a run never measures is no worry; NaN is."""
+        if self.name not in values and self.name not in base:
+            return "ok", ""
         number = self.compared(values, base)
+        if math.isnan(number):
+            return "bad", f"The value `{self.name}` of the pictures is not a number."
         for state, (low, high) in (("bad", self.bad), ("watch", self.watch)):
             if not low <= number <= high:
                 return state, self.rising if number > high else self.falling  # type: ignore[return-value]
@@ -138,7 +143,7 @@ def _alarms(checks: Sequence[Check]) -> tuple[str, ...]:
     base = checks[0]
     hopeless = [guard for guard in bad_guards(base, base) if guard.compare == "value"]
     if hopeless:
-        return tuple(guard.rising for guard in hopeless)
+        return tuple(guard.judge(base.values, base.values)[1] for guard in hopeless)
     if len(checks) < IN_A_ROW + 1:
         return ()
     recent = [bad_guards(check, base) for check in checks[-IN_A_ROW:]]

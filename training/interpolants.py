@@ -95,7 +95,7 @@ TO_OUTPUT: dict[str, Callable[[Estimate, Tensor, Tensor], Tensor]] = {
 
 
 def step(estimate: Estimate, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """The deterministic sampler step to the level (alpha, sigma): Euler for flow, DDIM with eta = 0 for DDPM families."""
+    """The deterministic sampler step to the level (alpha, sigma): Euler for flow, DDIM (eta = 0) for DDPM families."""
     return interpolate(estimate.x0, estimate.noise, alpha, sigma)
 
 

@@ -20,7 +20,7 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def save(folder: Path, update: int, images: Tensor, captions: Sequence[str], settings: str) -> list[Path]:
-    """One lossless webp per picture, `000020_03.webp`, with its caption and sampler settings inside. Returns the paths."""
+    """One lossless webp per picture, `000020_03.webp`, with caption and sampler settings inside; returns paths."""
     paths = []
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         path = folder / f"{update:06d}_{number:02d}.webp"

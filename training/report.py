@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,9 @@ SHOWN = 8  # prompts in the before/after sheet
 ZOOM = 2
 
 
-def compare(run: RunFolder, *, seeds: int = 2, steps: int = 20, judge: str = "", strength: float = 1.0) -> dict:
+def compare(
+    run: RunFolder, *, seeds: int = 2, steps: int = 20, judge: str = "", strength: float = 1.0
+) -> dict[str, Any]:
     """Render the test prompts with and without the LoRA, measure both, write report/ and return its table."""
     recipe = run.recipe()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,7 +39,7 @@ def compare(run: RunFolder, *, seeds: int = 2, steps: int = 20, judge: str = "",
     with stage.policy.at_strength(strength):
         after = torch.cat([renderer(texts, seed) for seed in range(seeds)])
 
-    table = {"base": panel.measure(before), "aligned": panel.measure(after)}
+    table: dict[str, Any] = {"base": panel.measure(before), "aligned": panel.measure(after)}
     if judge:
         _add_judge(table, judge, recipe, texts, (before, after))
     base, aligned = (Check(0, table[side]) for side in ("base", "aligned"))

@@ -62,8 +62,9 @@ class DdpmSchedule:
     """A variance-preserving family given by its scheduler's alphas_cumprod: alpha² + sigma² = 1, integer timesteps."""
 
     def __init__(self, alphas_cumprod: Tensor) -> None:
-        """alphas_cumprod: [T], falling, from the scheduler's config; a last value of 0 (zero terminal SNR) is never used."""
-        usable = alphas_cumprod.double().clamp(min=1e-3)  # alpha >= 0.03: below, one division by alpha drowns the image
+        """alphas_cumprod: [T], falling, from the scheduler's config; a last value of 0 is never used."""
+        known = alphas_cumprod.double()
+        usable = known[known >= 1e-3]  # alpha >= 0.03: below, one division by alpha drowns the image
         self._alpha, self._sigma = usable.sqrt(), (1 - usable).sqrt()
         self._log_rho = (self._sigma / self._alpha).log()
 

@@ -70,12 +70,12 @@ class Trainer:
         self.interrupts.armed = True
         self._log.write("start", update=self.update, updates=self.recipe.training.updates)
         try:
-            verdict = self._verdict() if self._checks else self._check()
+            verdict = self._check() if self._is_check_due() else self._verdict()
             while not verdict.stop and self.update < self.recipe.training.updates:
                 self._train_update()
                 if self._wants_stop():
                     return self._finish(self._check(), STOPPED)
-                if self.update % self.recipe.validation.every == 0 or self.update == self.recipe.training.updates:
+                if self._is_check_due():
                     verdict = self._check()
             return self._finish(verdict, DONE)
         except OSError as error:
@@ -148,7 +148,7 @@ class Trainer:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([parameter.grad.flatten() for parameter in self.parameters.values()])  # type: ignore[union-attr]
-        mean = self.accelerator.reduce(flat, reduction="mean")
+        mean: Any = self.accelerator.reduce(flat, reduction="mean")
         for parameter, part in zip(
             self.parameters.values(), mean.split([p.numel() for p in self.parameters.values()]), strict=True
         ):
@@ -158,8 +158,13 @@ class Trainer:
         means = {name: torch.stack(values).mean() for name, values in metrics.items()}
         if self.accelerator.num_processes == 1:
             return means
-        stacked = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
+        stacked: Any = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
         return dict(zip(means, stacked.unbind(), strict=True))
+
+    def _is_check_due(self) -> bool:
+        """Also after a resume: a signal may have ended the run between an update and its check."""
+        due = self.update % self.recipe.validation.every == 0 or self.update == self.recipe.training.updates
+        return due and all(check.update < self.update for check in self._checks)
 
     def _check(self) -> guards.Verdict:
         """Measure, log, save; the same verdict on every process."""

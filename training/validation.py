@@ -57,8 +57,15 @@ class Renderer:
 class Panel:
     """Scores and statistics of pictures that show `prompts`, each under its word pair."""
 
-    def __init__(self, prompts: Sequence[Prompt], words: Sequence[WordPair], scorers: dict[str, Any]) -> None:
-        """scorers: name → reward; one named "second" also gives recall, diversity and distance."""
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        words: Sequence[WordPair],
+        scorers: dict[str, Any],
+        device: torch.device | None = None,
+    ) -> None:
+        """scorers: name → reward on `device`; one named "second" also gives recall, diversity and distance."""
+        self._device = device or torch.device("cpu")
         self._prompts = list(prompts)
         self._scorers = scorers
         self._subjects = sorted({prompt.subject for prompt in prompts})
@@ -68,6 +75,7 @@ class Panel:
     @torch.no_grad()
     def measure(self, images: Tensor) -> dict[str, float]:
         """images [seeds · prompts, 3, H, W], all prompts of one seed together. The first call is the base's."""
+        images = images.to(self._device)
         values = {
             "saturation": measures.saturation(images).mean(),
             "brightness": measures.brightness(images).mean(),

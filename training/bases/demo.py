@@ -1,11 +1,11 @@
-"""The embedded base: a small FLUX-class transformer with its own VAE and text encoder, trained from scratch on emoji."""
+"""The embedded base: a small FLUX-class transformer with its own VAE and text encoder, trained on emoji."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,7 +22,7 @@ PATCH = 2  # FLUX packs 2 x 2 latents into one token
 
 
 class Demo:
-    """FLUX-class flow matching at 64 x 64: packed latents, rope ids, pooled text, true guidance with an empty prompt."""
+    """The embedded FLUX-class model at 64 x 64: packed latents, rope ids, pooled text, true guidance."""
 
     class Settings(BaseModel):
         """The demo base's settings."""
@@ -63,10 +63,10 @@ class Demo:
                 action="Reinstall Palate, or rebuild them with `make world`.",
             )
         options = {"local_files_only": True, "torch_dtype": torch.float32}
-        self.network = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", **options)
-        self.vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **options)
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        self.text_encoder = CLIPTextModel.from_pretrained(
+        self.network: Any = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", **options)
+        self.vae: Any = AutoencoderKL.from_pretrained(folder, subfolder="vae", **options)
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        self.text_encoder: Any = CLIPTextModel.from_pretrained(
             folder / "text_encoder", local_files_only=True, dtype=torch.float32
         )
         for part in self._parts():

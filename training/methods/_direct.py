@@ -63,7 +63,7 @@ class WordedReward(DirectReward):
 
     preference: Literal["relative", "positive", "plain"] = Field(
         default="relative",
-        description="relative: positive minus negative word; positive: the positive word alone; plain: the prompt alone.",
+        description="relative: positive minus negative word; positive: that word alone; plain: the prompt alone.",
     )
 
     def preference_target(self, reward: Reward, batch: PromptBatch) -> Any:

@@ -16,7 +16,7 @@ from training.rollout import sample
 
 
 def early_weight(sigma_share: Tensor) -> Tensor:
-    """λ(u) = 3u / (1 + 2u): 0 at the late (image) end u = 0 of the trained range, 1 at the early end (arXiv:2509.06942)."""
+    """λ(u) = 3u / (1 + 2u): 0 at the late (image) end of the trained range, 1 at the early end (arXiv:2509.06942)."""
     return 3 * sigma_share / (1 + 2 * sigma_share)
 
 

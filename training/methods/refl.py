@@ -15,7 +15,7 @@ from training.schedules import sigma_grid
 
 
 class Refl(WordedReward):
-    """ReFL (arXiv:2304.05977), without its pre-training term: sample to a random late step, predict x0 there, score it."""
+    """ReFL (arXiv:2304.05977) without its pre-training term: sample to a late step, predict x0 there, score it."""
 
     rollout_steps: int = Field(default=40, ge=1, le=1000, description="Sampling steps of a full rollout.")
     first_step: int = Field(default=30, ge=0, description="Earliest step that may carry the gradient (0 = pure noise).")

@@ -35,7 +35,7 @@ class DualEncoder(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Unit vectors [B, D]. Raises ValueError for anything but [B, 3, H, W] floats in [0, 1]."""
+        """Unit vectors [B, D]. Raises ValueError unless images are [B, 3, H, W] floats in [0, 1]."""
         check_images(images)
         return functional.normalize(self.image_features(images).float(), dim=-1)
 
@@ -43,7 +43,7 @@ class DualEncoder(nn.Module):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [B, D], from the cache where known.
 
-        Each text is encoded alone: in a batch its last bits would depend on its neighbours, and with them a resumed run.
+        Each text is encoded alone: in a batch its last bits would depend on its neighbours, and so a resumed run.
         """
         for text in texts:
             if text not in self._texts:

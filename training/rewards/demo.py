@@ -1,10 +1,11 @@
-"""The demo world's reward: a small CLIP with a convolutional picture tower, trained to tell style and quality words apart."""
+"""The demo world's reward: a small CLIP with a convolutional picture tower that tells style words apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import open_clip
 from torch import Tensor
@@ -19,8 +20,8 @@ class DemoReward(DualEncoder):
         """Load the weights that ship with Palate, frozen."""
         super().__init__()
         folder = Path(str(files("demo_world") / "weights" / "reward"))
-        self.model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
-        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+        self.model: Any = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
+        self.tokenizer: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
         self.eval().requires_grad_(False)
         self.size = int(self.model.visual.image_size)
         self.mean, self.std = self.model.visual.preprocess_cfg["mean"], self.model.visual.preprocess_cfg["std"]

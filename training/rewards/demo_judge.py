@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ SIZE = 64
 
 
 class DemoJudge(nn.Module):
-    """Style classifier of the demo world (transformers): 1 for a picture in the style that a text begins with, else 0."""
+    """Style classifier of the demo world (transformers): is the picture in the style that a text begins with?"""
 
     differentiable: ClassVar[bool] = False
     gives: ClassVar[frozenset[str]] = frozenset()
@@ -27,7 +27,9 @@ class DemoJudge(nn.Module):
         """Load the weights that ship with Palate, frozen."""
         super().__init__()
         folder = Path(str(files("demo_world") / "weights" / "judge"))
-        self.model = ResNetForImageClassification.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        self.model: Any = ResNetForImageClassification.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32
+        )
         self.eval().requires_grad_(False)
 
     def target(self, texts: Sequence[Sequence[str]]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ class DemoSecond(DualEncoder):
         """Load the weights that ship with Palate, frozen."""
         super().__init__()
         folder = Path(str(files("demo_world") / "weights" / "second_reward"))
-        self.model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model: Any = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.eval().requires_grad_(False)
 
     def image_features(self, images: Tensor) -> Tensor:
