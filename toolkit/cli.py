@@ -178,7 +178,11 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except TyperException as error:
-        _complain(UsageError(getattr(error, "format_message", error.__str__)(), action="See `palate --help`."))
+        what = getattr(error, "format_message", error.__str__)()
+        if what.startswith("Usage:"):  # called without a command: the help itself
+            print(what, file=sys.stderr)
+        else:
+            _complain(UsageError(what, action="See `palate --help`."))
         sys.exit(2)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -52,8 +53,10 @@ def train(
     root = runs or run_folder.default_root()
     preflight(content, output or root)
     if dry_run:
+        planned = RunFolder(output or root / content.name)
         out.print(content.to_yaml(), end="")
-        return RunFolder(output or root / content.name)
+        out.print(f"# would run: {launch.shown(launch.command(planned, processes=processes))}")
+        return planned
     run = RunFolder.create(output or root, content, exact=output is not None)
     return _follow(run, processes=processes, quiet=quiet)
 
@@ -144,8 +147,8 @@ def measure_words(positive: str, negative: str, *, base: str, reward: str) -> No
     """Print how well the reward tells the pair apart on the base's own pictures."""
     try:
         pair = WordPair(positive=positive, negative=negative)
-    except ValueError as error:
-        raise UsageError(str(error.errors()[0]["msg"])) from None  # type: ignore[attr-defined]
+    except ValidationError as error:
+        raise UsageError(recipe.explain(error)) from None
     answer = _backend_json(
         "score", "--positive", pair.positive, "--negative", pair.negative, "--base", base, "--reward", reward,
         cwd=Path.cwd(), quiet=False,

@@ -113,6 +113,9 @@ class Recipe(_Part):
     optimizer: Optimizer = Optimizer()
     training: Budget = Budget()
     validation: Validation = Validation()
+    trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
+        default=(), description="Optional mirrors of events.jsonl (pip install palate[trackers])."
+    )
 
     @field_validator("words", mode="before")
     @classmethod
@@ -120,8 +123,8 @@ class Recipe(_Part):
         return [value] if isinstance(value, Mapping | WordPair) else value
 
     def digest(self) -> str:
-        """A short hash of everything but the name."""
-        content = self.model_dump(mode="json", exclude={"name"})
+        """A short hash of everything that decides the weights: all but the name and the trackers."""
+        content = self.model_dump(mode="json", exclude={"name", "trackers"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -225,8 +228,12 @@ def _usage_error(error: ValidationError) -> UsageError:
     if first["type"] == "extra_forbidden":
         *parents, wrong = first["loc"]
         return UsageError(f"Unknown recipe key `{place}`.", action=did_you_mean(str(wrong), _keys_at(parents)))
-    message = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"The recipe's `{place}` is not right: {message}.".replace("..", "."))
+    return UsageError(f"The recipe's `{place}` is not right: {explain(error)}")
+
+
+def explain(error: ValidationError) -> str:
+    """The first problem as a sentence, without pydantic's own words around it."""
+    return error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".") + "."
 
 
 def _keys_at(parents: list[Any]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from toolkit import atomic
 class EventLog:
     """Appends events. A log without a path (on any process but the first) swallows them."""
 
-    def __init__(self, path: Path | None) -> None:
-        """path: the file to append to, or None."""
-        self._path = path
+    def __init__(self, path: Path | None, mirror: Callable[[dict[str, float], int], None] | None = None) -> None:
+        """path: the file to append to, or None; mirror: is also told the numbers of an update (values, update)."""
+        self._mirror = mirror
         self._file = path.open("ab") if path else None
 
     def write(self, kind: str, **fields: Any) -> None:
@@ -30,6 +30,8 @@ class EventLog:
         content = {"kind": kind, "time": round(time.time(), 3), **{k: plain(v) for k, v in fields.items()}}
         self._file.write(json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._file.flush()
+        if self._mirror is not None and "update" in content:
+            self._mirror(numbers(content), content["update"])
 
     def sync(self) -> int:
         """Force everything to disk and return the file's length: where a checkpoint's history ends."""
@@ -57,6 +59,18 @@ def cut(path: Path, length: int) -> None:
     data = path.read_bytes() if path.exists() else b""
     if len(data) > length:
         atomic.write_file(path, data[:length])
+
+
+def numbers(event: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Every number of an event as `kind/name`, for trackers that know only flat names."""
+    prefix = prefix or f"{event['kind']}/"
+    flat: dict[str, float] = {}
+    for name, value in event.items():
+        if isinstance(value, Mapping):
+            flat |= numbers(value, f"{prefix}{name}/" if name not in ("metrics", "values") else prefix)
+        elif isinstance(value, int | float) and name not in ("update", "time"):
+            flat[prefix + name] = float(value)
+    return flat
 
 
 def plain(value: Any) -> Any:

@@ -32,9 +32,12 @@ def train(folder: Path) -> str:
     interrupts = Interrupts()
     one_installation()
     run = RunFolder(folder)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    recipe = run.recipe()
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(), log_with=list(recipe.trackers) or None, project_dir=run.path / "trackers"
+    )
     try:
-        return _train(run, accelerator, interrupts)
+        return _train(run, recipe, accelerator, interrupts)
     except PalateError as error:
         if accelerator.is_main_process:
             status = INTERRUPTED if error.exit_code > 128 else FAILED
@@ -52,8 +55,7 @@ def one_installation() -> None:
         )
 
 
-def _train(run: RunFolder, accelerator: Accelerator, interrupts: Interrupts) -> str:
-    recipe = run.recipe()
+def _train(run: RunFolder, recipe: Recipe, accelerator: Accelerator, interrupts: Interrupts) -> str:
     torch.use_deterministic_algorithms(True, warn_only=True)
     if accelerator.is_main_process:
         run.claim(updates=recipe.training.updates)
@@ -63,6 +65,8 @@ def _train(run: RunFolder, accelerator: Accelerator, interrupts: Interrupts) -> 
     parts = build.parts(recipe, accelerator)
     if accelerator.is_main_process:
         _say(run, f"Training {recipe.training.updates} updates with `{recipe.method.name}`.")
+    if recipe.trackers:
+        accelerator.init_trackers(recipe.name)
     trainer = Trainer(recipe, run, parts, accelerator, interrupts)
     verdict = trainer.run()
     if accelerator.is_main_process:

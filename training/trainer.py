@@ -66,7 +66,8 @@ class Trainer:
         Raises TrainingError on NaN or a full disk, Interrupted after a signal; the last checkpoint stays valid.
         """
         self._resume()
-        self._log = events.EventLog(self.run_folder.events_file if self.is_main else None)
+        mirror = self.accelerator.log if self.recipe.trackers else None
+        self._log = events.EventLog(self.run_folder.events_file if self.is_main else None, mirror)
         self.interrupts.armed = True
         self._log.write("start", update=self.update, updates=self.recipe.training.updates)
         try:
@@ -164,7 +165,7 @@ class Trainer:
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""
         due = self.update % self.recipe.validation.every == 0 or self.update == self.recipe.training.updates
-        return due and all(check.update < self.update for check in self._checks)
+        return not self._checks or (due and self._checks[-1].update < self.update)
 
     def _check(self) -> guards.Verdict:
         """Measure, log, save; the same verdict on every process."""

@@ -135,7 +135,8 @@ class Srpo(DirectReward):
 
         error = (recovered.detach() - clean).flatten(1).norm(dim=1) / clean.flatten(1).norm(dim=1)
         loss, metrics = torch.zeros((), device=x0.device), {"recover_error": error}
-        for branch, seen, gain in zip(group, scores.chunk(times), (sigma_in.rho - to.rho).chunk(times), strict=True):
+        gains = sigma_in.rho - to.rho if self.recover == "code" else (sigma_in.sigma - to.sigma) / sigma_in.alpha
+        for branch, seen, gain in zip(group, scores.chunk(times), gains.chunk(times), strict=True):
             relative = (branch.weights * seen).sum(dim=1)
             unhappy = -relative if self.margin is None else torch.relu(self.margin - relative)
             loss = loss + branch.share * unhappy.mean()
