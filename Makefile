@@ -40,11 +40,11 @@ format: $(VENV)/.installed-dev  ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev  ## the side-by-side measurements of benchmarks/
-	@set -e; for script in $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(VENV)/.installed  ## one SRPO update beside the straightforward procedure: time, memory, same gradients
+	@$(BIN)/python benchmarks/srpo_update.py
 
 world: $(VENV)/.installed-world  ## rebuild the demo world from nothing (hours)
-	$(BIN)/python -m demo_world.build
+	$(BIN)/python -m demo_world.build all
 
 clean:  ## remove caches and build leftovers; environment, runs and pictures stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -169,14 +169,10 @@ def studio(
 def main() -> None:
     """The console script: every expected failure is one paragraph on stderr and its exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="palate")  # typer returns 130 after a Ctrl-C that nobody caught
     except PalateError as error:
         _complain(error)
         sys.exit(error.exit_code)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
     except TyperException as error:
         what = getattr(error, "format_message", error.__str__)()
         if what.startswith("Usage:"):  # called without a command: the help itself
@@ -184,6 +180,9 @@ def main() -> None:
         else:
             _complain(UsageError(what, action="See `palate --help`."))
         sys.exit(2)
+    if code == 130:
+        _complain(PalateError("Stopped."))
+    sys.exit(code or 0)
 
 
 def _complain(error: PalateError) -> None:

@@ -48,7 +48,7 @@ def train(
     *, processes: int, quiet: bool, dry_run: bool = False,
 ) -> RunFolder:  # fmt: skip
     """Check, create the run folder, train it in a child process and follow it to its end."""
-    path = source if source.suffix in (".yaml", ".yml") or source.exists() else ready_recipe(str(source))
+    path = source if source.suffix in (".yaml", ".yml") or source.is_file() else ready_recipe(str(source))
     content = recipe.read(path, overrides(settings))
     root = runs or run_folder.default_root()
     preflight(content, output or root)
@@ -69,10 +69,9 @@ def resume(name: str, runs: Path | None, *, processes: int, quiet: bool) -> RunF
 
 
 def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
-    child = launch.start(run, processes=processes)
     if not quiet:
         out.print(f"Run folder: {_short(run.path)}")
-    follow.follow(run, child, quiet=quiet)
+    follow.follow(run, lambda: launch.start(run, processes=processes), quiet=quiet)
     out.print(run.state().message)
     for path in run.lora_files():
         out.print(f"LoRA: {_short(path)}")

@@ -14,20 +14,23 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from toolkit import launch
 from toolkit.errors import PalateError
 from toolkit.run_folder import RunFolder
 
 POLL_SECONDS = 0.2
-SAID_AS_IT_IS = (1, 2, 130, 143)  # exit codes whose sentence stands in state.json
 
 
-def follow(run: RunFolder, child: subprocess.Popen[bytes], *, quiet: bool) -> None:
-    """Show the run until its process ends; Ctrl-C and SIGTERM are passed on to it, which saves.
+def follow(run: RunFolder, start: Callable[[], subprocess.Popen[bytes]], *, quiet: bool) -> None:
+    """Start the run and show it until its process ends; Ctrl-C and SIGTERM are passed on to it, which saves.
 
     Raises PalateError with the run's own sentence and exit code when it did not end well.
     """
     console = Console(stderr=True, quiet=quiet)
-    with _passing_signals_to(child), _display(console) as show:
+    with _passing_signals_to(run) as early, _display(console) as show:
+        child = start()
+        for number in early:
+            launch.send(run, number)
         offset = 0
         while True:
             ended = child.poll() is not None
@@ -82,32 +85,37 @@ def check_line(event: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _passing_signals_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _passing_signals_to(run: RunFolder) -> Iterator[list[int]]:
+    """To the process that trains, which on several is the first of them; those that came before it was there wait."""
+    early: list[int] = []
+
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if child.poll() is None:
-            child.send_signal(number)
+        if not launch.send(run, number):
+            early.append(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield early
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _failure(run: RunFolder, returncode: int) -> PalateError:
-    code = 128 - returncode if returncode < 0 else returncode
-    message = run.state().message
-    if code not in SAID_AS_IT_IS or not message:
-        message = _by_signal(code) or f"The training process ended unexpectedly (exit code {code})."
-    error = PalateError(message, action=f"Details: {run.log_file}")
+    state = run.state()
+    code = state.exit_code or (128 - returncode if returncode < 0 else returncode)
+    said = state.exit_code or code in (130, 143)
+    error = PalateError(state.message if said else _unsaid(run, code), action=f"Details: {run.log_file}")
     error.exit_code = code
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     return error
 
 
-def _by_signal(code: int) -> str:
+def _unsaid(run: RunFolder, code: int) -> str:
+    """For a process that could not explain itself: what its exit code means, or the last thing it printed."""
     if code == 137:
         return "The system ended the training process, usually because memory ran out. The last checkpoint is intact."
-    return ""
+    lines = run.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = f" Its last words: {lines[-1]}" if lines else ""
+    return f"The training process ended unexpectedly (exit code {code}).{last}"

@@ -22,10 +22,10 @@ def command(run: RunFolder, *, processes: int = 1) -> list[str]:
     train = ["-m", "training", "train", str(run.path)]
     if processes == 1:
         return [sys.executable, *train]
+    # Not `accelerate launch`, which quietly starts a single process where there is no GPU.
     return [
-        sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes),
-        "--main_process_port", str(free_port()), "--dynamo_backend", "no", "--num_machines", "1",
-        "--mixed_precision", "no", *train,
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
+        "--master-addr", "127.0.0.1", "--master-port", str(free_port()), *train,
     ]  # fmt: skip
 
 
@@ -42,13 +42,21 @@ def environment() -> dict[str, str]:
 def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
     """Start training in a session of its own, printing into the run's log. Returns at once.
 
-    Raises UsageError when the run is already being trained.
+    Raises UsageError when the run is already being trained or its folder cannot be written.
     """
     state = run.state()
     if state.is_active and state.pid:
         raise UsageError(f"`{run.name}` is already running (process {state.pid}).", action="Stop it first.")
-    run.stop_file.unlink(missing_ok=True)
-    with run.log_file.open("ab") as log:
+    try:
+        run.stop_file.unlink(missing_ok=True)
+        run.write_state(QUEUED, message="", exit_code=0, pid=0)
+        log = run.log_file.open("ab")
+    except OSError as error:
+        raise UsageError(
+            f"The run cannot be written to `{run.path}`: {error.strerror or error}.",
+            action="Make the folder writable, or copy it to a disk that is.",
+        ) from error
+    with log:
         child: subprocess.Popen[bytes] = subprocess.Popen(
             command(run, processes=processes),
             cwd=run.path,
@@ -75,7 +83,10 @@ def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:
     state = run.state()
     if not (state.is_active and state.pid):
         return False
-    psutil.Process(state.pid).send_signal(signal_number)
+    try:
+        psutil.Process(state.pid).send_signal(signal_number)
+    except psutil.NoSuchProcess:  # it ended just now
+        return False
     return True
 
 

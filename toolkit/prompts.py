@@ -35,13 +35,13 @@ def read(source: str, folder: Path | None = None) -> list[Prompt]:
     """
     path = resolve(source, folder)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # some editors begin a file with a byte-order mark
     except FileNotFoundError:
         raise UsageError(
             f"The prompt file `{source}` does not exist.",
             action="Write one prompt a line into a .txt file, or use `demo:train` with the demo base.",
         ) from None
-    except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise UsageError(
             f"The prompt file `{source}` cannot be read: {error}.", action="Save it as UTF-8 text."
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from toolkit import catalogue
 from toolkit.errors import UsageError, did_you_mean
 from toolkit.words import WordPair
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes `1e-4` for text, since it has no dot; everybody else takes it for a number."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        return float(value)
+    return value
 
 
 class _Part(BaseModel):
@@ -32,7 +40,8 @@ class Section(_Part):
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, Mapping) and "settings" not in value:
-            return {"name": value.get("name", ""), "settings": {k: v for k, v in value.items() if k != "name"}}
+            settings = {key: _number(setting) for key, setting in value.items() if key != "name"}
+            return {"name": value.get("name", ""), "settings": settings}
         return value
 
     @model_serializer

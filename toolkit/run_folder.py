@@ -49,6 +49,7 @@ class State:
     update: int = 0
     updates: int = 0
     message: str = ""
+    exit_code: int = 0  # of a process that ended with a sentence
     pid: int = 0
     pid_started: float = 0.0
 
@@ -127,7 +128,7 @@ class RunFolder:
     def claim(self, **facts: Any) -> None:
         """Say that this very process now trains the run."""
         me = psutil.Process()
-        self.write_state(RUNNING, pid=me.pid, pid_started=me.create_time(), message="", **facts)
+        self.write_state(RUNNING, pid=me.pid, pid_started=me.create_time(), message="", exit_code=0, **facts)
 
     def state(self) -> State:
         """The run's state; a run whose process is gone reads as interrupted, whatever the file says."""
@@ -199,8 +200,9 @@ def all_runs(root: Path) -> list[RunFolder]:
 
 
 def find(root: Path, name: str) -> RunFolder:
-    """The run of that name below `root`, or at that path. Raises UsageError; a name never leaves `root`."""
-    for candidate in (root / name, Path(name)):
+    """The run of that name directly below `root`, or else at that path. Raises UsageError."""
+    below = [root / name] if Path(name).name == name != ".." else []
+    for candidate in (*below, Path(name)):
         if (candidate / "recipe.yaml").is_file():
             return RunFolder(candidate)
     known = ", ".join(run.name for run in all_runs(root)[:8]) or "none yet"

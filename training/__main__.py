@@ -92,16 +92,13 @@ def describe(write: Annotated[bool, typer.Option(help="Refresh toolkit/catalogue
 def main() -> int:
     """Run a command; every expected failure ends in one sentence and its exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer returns 130 after a Ctrl-C that nobody caught
     except PalateError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
-    except typer.Exit as done:
-        return done.exit_code
-    except KeyboardInterrupt:
+    if code == 130:
         print("Stopped before anything began.", file=sys.stderr, flush=True)
-        return 130
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

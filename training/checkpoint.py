@@ -58,10 +58,12 @@ class Checkpoints:
             for path in building.iterdir():
                 atomic.flush(path)
             target = self._path(update)
-            if target.exists():  # a resumed run reached the same update again: the same bytes
-                shutil.rmtree(target)
             building.chmod(0o755)
-            building.rename(target)
+            if target.exists():  # saved by a signal, checked after the resume: the same weights, a longer history
+                for path in sorted(building.iterdir()):
+                    path.replace(target / path.name)
+            else:
+                building.rename(target)
             atomic.flush(self.folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -97,7 +99,8 @@ class Checkpoints:
         """Delete all but the newest few and the best."""
         for update in self.updates()[:-newest]:
             if update != best:
-                shutil.rmtree(self._path(update))
+                gone = self._path(update).rename(self.folder / f".{update:06d}.gone")
+                shutil.rmtree(gone)
 
     def clear_unfinished(self) -> None:
         """Remove what a killed process left half-written."""

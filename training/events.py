@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -41,9 +42,10 @@ class EventLog:
         return self._file.tell()
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file. On a full disk the write that failed has already said so."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def __enter__(self) -> EventLog:
         """Itself."""

@@ -9,7 +9,10 @@ from toolkit.errors import Interrupted
 
 
 class Interrupts:
-    """Catches both signals. Until `armed`, nothing is worth saving and they raise where they hit."""
+    """Catches both signals. Until `armed`, nothing is worth saving and they raise where they hit.
+
+    `received` stays set then too: a library that swallows the exception only delays the end to the first update.
+    """
 
     def __init__(self) -> None:
         """Install the handlers for this process."""
@@ -20,6 +23,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None or not self.armed:
+            self.received = number
             signal.signal(number, signal.SIG_DFL)
-            raise Interrupted("Stopped before training began.", signal_number=number)
+            what = "Stopped at once; what was saved is intact." if self.armed else "Stopped before training began."
+            raise Interrupted(what, signal_number=number, action="Resume to go on.")
         self.received = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from pathlib import Path
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 import toolkit
 from comfy_nodes.header import AlignedLoraHeader
 from toolkit import atomic, lora_file
-from toolkit.errors import PalateError, UsageError
+from toolkit.errors import PalateError, TrainingError, UsageError
 from toolkit.plan import preflight
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, RunFolder
@@ -39,10 +40,26 @@ def train(folder: Path) -> str:
     try:
         return _train(run, recipe, accelerator, interrupts)
     except PalateError as error:
-        if accelerator.is_main_process:
-            status = INTERRUPTED if error.exit_code > 128 else FAILED
-            run.write_state(status, message=str(error), pid=0)
+        _say_the_end(run, accelerator, error)
         raise
+    except OSError as problem:
+        if problem.errno is None:  # a library's own words, not the system's refusal
+            raise
+        error = TrainingError(
+            f"The run folder could not be written or read: {problem.strerror}.",
+            cause="The checkpoints in it are intact.",
+            action="Free some space or fix the folder's rights, then resume.",
+        )
+        _say_the_end(run, accelerator, error)
+        raise error from problem
+
+
+def _say_the_end(run: RunFolder, accelerator: Accelerator, error: PalateError) -> None:
+    """Into state.json, if it can still be written; on a full disk the log and the exit code remain."""
+    status = INTERRUPTED if error.exit_code > 128 else FAILED
+    if accelerator.is_main_process:
+        with contextlib.suppress(OSError):
+            run.write_state(status, message=str(error), exit_code=error.exit_code, pid=0)
 
 
 def one_installation() -> None:
