@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from toolkit import prompts
-from toolkit.recipe import Recipe
+from toolkit.recipe import Recipe, Section
 from training import tables
 from training.adapters import Policy
 from training.batches import ConditioningCache, PromptBatches, Sharding
@@ -46,12 +47,15 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Everything a run is made of, on this process's device."""
+    method = tables.method(
+        recipe.method
+    )  # first: contradictory settings are refused before anything loads
     built = stage(recipe, accelerator.device)
-    reward = _on_device(tables.reward(recipe.reward), accelerator.device)
-    second = _on_device(tables.reward(recipe.validation.scorer), accelerator.device)
-    validation = prompts.read(recipe.prompts.validation)
+    reward = scorer(recipe.reward, accelerator.device)
+    second = scorer(recipe.validation.scorer, accelerator.device)
+    validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     batches = PromptBatches(
-        [prompt.text for prompt in prompts.read(recipe.prompts.train)],
+        [prompt.text for prompt in train],
         recipe.words,
         built.encode,
         batch_size=recipe.training.batch_size,
@@ -62,14 +66,23 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     )
     return Parts(
         policy=built.policy,
-        method=tables.method(recipe.method),
+        method=method,
         reward=reward,
         batches=batches,
         renderer=built.renderer(recipe, VALIDATION),
-        panel=Panel(validation, recipe.words, {"reward": reward, "second": second}, accelerator.device),
+        panel=Panel(
+            validation, recipe.words, {"reward": reward, "second": second}, among=train, device=accelerator.device
+        ),
         prompts=[prompt.text for prompt in validation],
     )
 
 
-def _on_device(reward, device: torch.device):
-    return reward.to(device) if isinstance(reward, torch.nn.Module) else reward
+def scorer(section: Section, device: torch.device) -> Any:
+    """A reward on `device`, whether it has weights or not."""
+    loaded = tables.reward(section)
+    return loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from toolkit import atomic, lora_file, prompts
-from toolkit.recipe import Recipe
+from toolkit.recipe import Recipe, Section
 from toolkit.run_folder import RunFolder
-from training import build, previews, tables
-from training.guards import GUARDS, Check, lights
+from training import build, previews
+from training.events import plain
+from training.guards import Check, lights
 from training.validation import Panel
 
 REPORT = "report"  # the randomness of report pictures is nobody else's
@@ -20,61 +23,75 @@ SHOWN = 8  # prompts in the before/after sheet
 ZOOM = 2
 
 
-def compare(
-    run: RunFolder, *, seeds: int = 2, steps: int = 20, judge: str = "", strength: float = 1.0
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Pictures:
+    """The test prompts' pictures of the base and with the LoRA, same seeds: [seeds · prompts, 3, H, W] each."""
+
+    texts: list[str]
+    base: Tensor
+    aligned: Tensor
+
+
+def compare(run: RunFolder, *, seeds: int, steps: int, judge: str, strength: float) -> dict[str, Any]:
     """Render the test prompts with and without the LoRA, measure both, write report/ and return its table."""
     recipe = run.recipe()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stage = build.stage(recipe, device)
-    facts = stage.policy.base.lora_facts
-    stage.policy.load_adapter(lora_file.load(run.lora_files()[0], facts.component))
-    asked = prompts.read(recipe.prompts.test)
-    scorers = {"reward": tables.reward(recipe.reward), "second": tables.reward(recipe.validation.scorer)}
-    panel = Panel(asked, recipe.words, scorers)
-    texts = [prompt.text for prompt in asked]
-    renderer = stage.renderer(recipe, REPORT, steps=steps)
-    with stage.policy.as_reference():
-        before = torch.cat([renderer(texts, seed) for seed in range(seeds)])
-    with stage.policy.at_strength(strength):
-        after = torch.cat([renderer(texts, seed) for seed in range(seeds)])
-
-    table: dict[str, Any] = {"base": panel.measure(before), "aligned": panel.measure(after)}
-    if judge:
-        _add_judge(table, judge, recipe, texts, (before, after))
-    base, aligned = (Check(0, table[side]) for side in ("base", "aligned"))
-    table["guards"] = {name: light["state"] for name, light in lights(aligned, base).items()}
-    count = len(after)
-    table["recall_error"] = (table["base"]["recall"] * (1 - table["base"]["recall"]) / count) ** 0.5
-    table["pictures"] = {"prompts": len(texts), "seeds": seeds, "steps": steps}
-    table["guarded"] = sorted(guard.name for guard in GUARDS)
+    stage = build.stage(recipe, build.best_device())
+    pictures = _render(run, recipe, stage, seeds, steps, strength)
+    table = _measure(recipe, stage, pictures, judge)
+    table["pictures"] = {"prompts": len(pictures.texts), "seeds": seeds, "steps": steps, "strength": strength}
     atomic.write_json(run.report / "report.json", table)
-    _write_sheet(run, recipe, texts, before, after)
+    _write_sheet(run, recipe, pictures)
     return table
 
 
-def _add_judge(table: dict, name: str, recipe: Recipe, texts: list[str], pictures: tuple) -> None:
-    """The held-out judge's share of pictures in the positive and in the negative style."""
-    judge = tables.reward(recipe.reward.model_copy(update={"name": name, "settings": {}}))
-    pairs = [recipe.words[i % len(recipe.words)] for i in range(len(texts))]
-    words = [[pair.positive, pair.negative] for pair in pairs]
-    for side, images in zip(("base", "aligned"), pictures, strict=True):
-        shares = judge.score(images, judge.target(words * (len(images) // len(texts)))).mean(dim=0)
-        table[side] |= {"judge_positive": float(shares[0]), "judge_negative": float(shares[1])}
+def _render(run: RunFolder, recipe: Recipe, stage: build.Stage, seeds: int, steps: int, strength: float) -> Pictures:
+    policy = stage.policy
+    policy.load_adapter(lora_file.load(run.lora_files()[0], policy.base.lora_facts.component))
+    texts = [prompt.text for prompt in prompts.read(recipe.prompts.test)]
+    renderer = stage.renderer(recipe, REPORT, steps=steps)
+    with policy.as_reference():
+        base = torch.cat([renderer(texts, seed) for seed in range(seeds)])
+    with policy.at_strength(strength):
+        aligned = torch.cat([renderer(texts, seed) for seed in range(seeds)])
+    return Pictures(texts, base, aligned)
 
 
-def _write_sheet(run: RunFolder, recipe: Recipe, texts: list[str], before: torch.Tensor, after: torch.Tensor) -> None:
-    places = (
-        [round(i * (len(texts) - 1) / (SHOWN - 1)) for i in range(SHOWN)] if len(texts) >= SHOWN else range(len(texts))
+def _measure(recipe: Recipe, stage: build.Stage, pictures: Pictures, judge: str) -> dict[str, Any]:
+    device = stage.policy.device
+    scorers = {"reward": build.scorer(recipe.reward, device), "second": build.scorer(recipe.validation.scorer, device)}
+    lists = [prompts.read(source) for source in (recipe.prompts.test, recipe.prompts.train, recipe.prompts.validation)]
+    panel = Panel(lists[0], recipe.words, scorers, among=[*lists[1], *lists[2]], device=device)
+    sides = {"base": panel.measure(pictures.base), "aligned": panel.measure(pictures.aligned)}
+    lit = lights(Check(0, sides["aligned"]), Check(0, sides["base"]))
+    if judge and recipe.words:
+        held_out = build.scorer(Section(name=judge), device)
+        for side, images in (("base", pictures.base), ("aligned", pictures.aligned)):
+            sides[side] |= _judged(held_out, recipe, images, len(pictures.texts))
+    recall = sides["base"].get("recall", 0.0)
+    return plain(
+        {
+            **sides,
+            "guards": {name: light["state"] for name, light in lit.items()},
+            "recall_error": (recall * (1 - recall) / len(pictures.base)) ** 0.5,
+        }
     )
-    chosen = list(places)
-    rows = [("base", before[chosen]), ("with the LoRA", after[chosen])]
-    sheet = previews.grid(rows, [texts[place] for place in chosen], zoom=ZOOM)
-    words = "; ".join(map(str, recipe.words))
-    facts = {"words": words, "prompts": [texts[i] for i in chosen], "seed": recipe.training.seed}
+
+
+def _judged(judge: Any, recipe: Recipe, images: Tensor, prompts_per_seed: int) -> dict[str, float]:
+    """The held-out judge's share of pictures in either style; NaN for words it cannot judge."""
+    pairs = [recipe.words[i % len(recipe.words)] for i in range(prompts_per_seed)]
+    words: Sequence[Sequence[str]] = [[pair.positive, pair.negative] for pair in pairs]
+    shares = judge.score(images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
+    return {"judge_positive": float(shares[0]), "judge_negative": float(shares[1])}
+
+
+def _write_sheet(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
+    """before_after.png: evenly chosen prompts of the first seed."""
+    count = len(pictures.texts)
+    shown = min(SHOWN, count)
+    chosen = [i * count // shown for i in range(shown)]
+    rows = [("base", pictures.base[chosen]), ("with the LoRA", pictures.aligned[chosen])]
+    texts = [pictures.texts[i] for i in chosen]
+    facts = {"words": "; ".join(map(str, recipe.words)), "prompts": texts, "seed": recipe.training.seed}
+    sheet = previews.grid(rows, texts, zoom=ZOOM)
     previews.save_png(run.report / "before_after.png", sheet, {"palate": json.dumps(facts, ensure_ascii=False)})
-
-
-def read(run: RunFolder) -> dict:
-    """A report written earlier."""
-    return json.loads(Path(run.report / "report.json").read_text(encoding="utf-8"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from toolkit import lora_file
 from toolkit.recipe import Recipe
 from training import build, previews
@@ -17,7 +15,7 @@ def sample(
     recipe: Recipe, lora: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int
 ) -> list[Path]:
     """Write `count` PNGs of one prompt at seeds recipe.seed, 0 … count - 1, and return their paths."""
-    stage = build.stage(recipe, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    stage = build.stage(recipe, build.best_device())
     renderer = stage.renderer(recipe, PURPOSE, steps=steps)
     if lora is not None:
         stage.policy.load_adapter(lora_file.load(lora, stage.policy.base.lora_facts.component))

@@ -18,7 +18,7 @@ from toolkit import prompts
 from toolkit.errors import PalateError
 from toolkit.recipe import Recipe, Section
 from toolkit.words import WordPair
-from training import build, measures, tables
+from training import build, measures
 from training.validation import Renderer
 
 PURPOSE = "words"
@@ -31,10 +31,10 @@ class WordScorer:
     def __init__(self, base: Section, reward: Section) -> None:
         """Load both."""
         self._recipe = Recipe(base=base, reward=reward)
-        stage = build.stage(self._recipe, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        stage = build.stage(self._recipe, build.best_device())
         self._render: Renderer = stage.renderer(self._recipe, PURPOSE, steps=STEPS)
         self._prompts = [prompt.text for prompt in prompts.read(self._recipe.prompts.train)[:PROMPTS]]
-        self._reward: Any = tables.reward(reward)
+        self._reward: Any = build.scorer(reward, stage.policy.device)
         self._pictures: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()

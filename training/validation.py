@@ -62,13 +62,17 @@ class Panel:
         prompts: Sequence[Prompt],
         words: Sequence[WordPair],
         scorers: dict[str, Any],
+        among: Sequence[Prompt] = (),
         device: torch.device | None = None,
     ) -> None:
-        """scorers: name → reward on `device`; one named "second" also gives recall, diversity and distance."""
+        """scorers: name → reward on `device`; one named "second" also gives recall, diversity and distance.
+
+        Recall looks for a picture's subject among those of `prompts` and of `among`.
+        """
         self._device = device or torch.device("cpu")
         self._prompts = list(prompts)
         self._scorers = scorers
-        self._subjects = sorted({prompt.subject for prompt in prompts})
+        self._subjects = sorted({prompt.subject for prompt in (*prompts, *among)})
         self._pairs = [words[i % len(words)] for i in range(len(prompts))] if words else []
         self._base_features: Tensor | None = None
 
