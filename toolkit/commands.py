@@ -163,7 +163,10 @@ def find(name: str, runs: Path | None) -> RunFolder:
 
 
 def overrides(settings: list[str]) -> dict[str, Any]:
-    """`key=value` strings to a mapping; values are read as YAML. Raises UsageError."""
+    """`key=value` strings to a mapping; values are read as YAML, prompt files from the current folder.
+
+    Raises UsageError.
+    """
     parsed = {}
     for setting in settings:
         key, separator, value = setting.partition("=")
@@ -173,6 +176,8 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
+        if key.startswith("prompts.") and not value.startswith(prompts.DEMO):
+            parsed[key] = str(Path(value).expanduser().resolve())
     return parsed
 
 

@@ -27,9 +27,9 @@ def follow(run: RunFolder, start: Callable[[], subprocess.Popen[bytes]], *, quie
     Raises PalateError with the run's own sentence and exit code when it did not end well.
     """
     console = Console(stderr=True, quiet=quiet)
-    with _passing_signals_to(run) as early, _display(console) as show:
+    with _passing_signals_to(run) as asked, _display(console) as show:
         child = start()
-        for number in early:
+        for number in asked:  # before there was a process
             launch.send(run, number)
         offset = 0
         while True:
@@ -41,7 +41,7 @@ def follow(run: RunFolder, start: Callable[[], subprocess.Popen[bytes]], *, quie
                 break
             time.sleep(POLL_SECONDS)
     if child.returncode != 0:
-        raise _failure(run, child.returncode)
+        raise _failure(run, child.returncode, asked)
 
 
 @contextlib.contextmanager
@@ -86,24 +86,26 @@ def check_line(event: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _passing_signals_to(run: RunFolder) -> Iterator[list[int]]:
-    """To the process that trains, which on several is the first of them; those that came before it was there wait."""
-    early: list[int] = []
+    """To the process that trains, which on several is the first of them. Yields what was asked so far."""
+    asked: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if not launch.send(run, number):
-            early.append(number)
+        asked.append(number)
+        launch.send(run, number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield early
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _failure(run: RunFolder, returncode: int) -> PalateError:
+def _failure(run: RunFolder, returncode: int, asked: list[int]) -> PalateError:
     state = run.state()
     code = state.exit_code or (128 - returncode if returncode < 0 else returncode)
+    if asked and not state.exit_code:  # it ended while Python itself was still starting
+        code = 128 + asked[0]
     said = state.exit_code or code in (130, 143)
     error = PalateError(state.message if said else _unsaid(run, code), action=f"Details: {run.log_file}")
     error.exit_code = code

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from toolkit.errors import UsageError
 from toolkit.run_folder import QUEUED, RunFolder
+
+# Windows' word for a session of its own; these names exist only there.
+DETACHED = sum(getattr(subprocess, flag, 0) for flag in ("CREATE_NEW_PROCESS_GROUP", "DETACHED_PROCESS"))
 
 
 def command(run: RunFolder, *, processes: int = 1) -> list[str]:
@@ -57,25 +59,18 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
             action="Make the folder writable, or copy it to a disk that is.",
         ) from error
     with log:
-        child: subprocess.Popen[bytes] = subprocess.Popen(
+        child = subprocess.Popen(
             command(run, processes=processes),
             cwd=run.path,
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            **detached(),
+            start_new_session=True,  # lives on when its parent's terminal or page closes
+            creationflags=DETACHED,
         )
     run.write_state(QUEUED, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
     return child
-
-
-def detached() -> dict[str, Any]:
-    """The Popen arguments that let a child live on when its parent's terminal or page closes."""
-    if os.name == "nt":
-        flags = "CREATE_NEW_PROCESS_GROUP", "DETACHED_PROCESS"  # only there on Windows
-        return {"creationflags": sum(getattr(subprocess, flag) for flag in flags)}
-    return {"start_new_session": True}
 
 
 def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:

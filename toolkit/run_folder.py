@@ -201,7 +201,7 @@ def all_runs(root: Path) -> list[RunFolder]:
 
 def find(root: Path, name: str) -> RunFolder:
     """The run of that name directly below `root`, or else at that path. Raises UsageError."""
-    below = [root / name] if Path(name).name == name != ".." else []
+    below = [root / name] if name and Path(name).name == name != ".." else []
     for candidate in (*below, Path(name)):
         if (candidate / "recipe.yaml").is_file():
             return RunFolder(candidate)

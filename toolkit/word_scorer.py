@@ -7,6 +7,7 @@ died, and ends by itself when idle or when this process is gone.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import queue
 import subprocess
@@ -22,8 +23,11 @@ from toolkit import launch
 from toolkit.errors import PalateError
 from toolkit.words import WordPair
 
-ANSWER_SECONDS = 180.0  # the first answer includes loading the base and the reward
+ANSWER_SECONDS = 600.0  # the first answer includes loading the base and the reward
 WEAK = 0.8  # below this AUC a pair gives little direction to learn
+
+
+Key = tuple[str, str, str, str]  # base, reward, positive, negative
 
 
 class ScorerError(PalateError):
@@ -74,9 +78,10 @@ class _Child:
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
     def _listen(self, output: IO[str]) -> None:
-        for line in output:
-            if line.startswith("{"):  # libraries may print whatever they like
-                self._answers.put(line)
+        with output:
+            for line in output:
+                if line.startswith("{"):  # libraries may print whatever they like
+                    self._answers.put(line)
         self._answers.put("")
 
     @property
@@ -99,22 +104,19 @@ class _Child:
 
     def complaints(self) -> str:
         """The last line the child wrote about its trouble."""
+        if self._complaints.closed:
+            return ""
         self._complaints.seek(0)
         lines = self._complaints.read()[-4000:].decode("utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def end(self) -> None:
-        """Ask it to go, and see to it."""
-        try:
-            if self._process.stdin is not None:
+        """See that it is gone. It writes nothing that could be lost."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # a question that nobody will read
                 self._process.stdin.close()
-        except OSError:
-            pass  # it was gone already
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
         self._complaints.close()
 
 
@@ -126,49 +128,71 @@ class WordScorer:
         self._seconds, self._make_command = seconds, make_command
         self._lock = threading.Lock()
         self._child: _Child | None = None
-        self._known: dict[tuple[str, str, str, str], Separation] = {}
+        self._closed = False
+        self._known: dict[Key, Separation] = {}
+        self._wanted: Key | None = None  # what was glanced at last: a pair left behind is not measured
+        self._asked: dict[Key, PalateError | None] = {}  # None while the answer is on its way
         atexit.register(self.close)
 
-    def known(self, pair: WordPair, *, base: str, reward: str) -> Separation | None:
-        """An answer given earlier."""
-        return self._known.get((base, reward, pair.positive, pair.negative))
+    def glance(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation | None:
+        """The answer if there is one; None while it is being measured, which the first glance starts.
+
+        Never blocks. Raises ScorerError once for a measurement that failed; the next glance tries again.
+        """
+        key = self._wanted = (base, reward, pair.positive, pair.negative)
+        if key in self._known:
+            return self._known[key]
+        if key not in self._asked:
+            self._asked[key] = None
+            threading.Thread(target=self._measure_aside, args=(pair, key), daemon=True).start()
+        elif (error := self._asked[key]) is not None:
+            del self._asked[key]
+            raise error
+        return None
+
+    def _measure_aside(self, pair: WordPair, key: Key) -> None:
+        try:
+            with self._lock:
+                if key == self._wanted:
+                    self._measure(pair, key)
+            self._asked.pop(key, None)
+        except PalateError as error:
+            self._asked[key] = error
 
     def separation(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation:
         """Measure the pair, or remember it. Blocks; raises ScorerError when there is no answer."""
-        if (known := self.known(pair, base=base, reward=reward)) is not None:
-            return known
-        question = {"base": base, "reward": reward, "positive": pair.positive, "negative": pair.negative}
         with self._lock:
-            if (known := self.known(pair, base=base, reward=reward)) is not None:
-                return known
-            answer = self._ask(question)
-        if "separation" not in answer:
+            return self._measure(pair, (base, reward, pair.positive, pair.negative))
+
+    def _measure(self, pair: WordPair, key: Key) -> Separation:
+        if key in self._known:
+            return self._known[key]
+        asked = {"base": key[0], "reward": key[1], "positive": pair.positive, "negative": pair.negative}
+        answer = self._ask(asked)
+        if not isinstance(answer.get("separation"), float):
             raise ScorerError("This pair could not be measured.", cause=str(answer.get("error", "")))
         cosine = answer.get("cosine")
-        result = Separation(float(answer["separation"]), cosine if isinstance(cosine, float) else None)
-        self._known[(base, reward, pair.positive, pair.negative)] = result
-        return result
+        self._known[key] = Separation(answer["separation"], cosine if isinstance(cosine, float) else None)
+        return self._known[key]
 
     def _ask(self, question: Mapping[str, str]) -> dict[str, Any]:
-        """One question; a child that died while idle is replaced once."""
-        for attempt in (1, 2):
-            fresh = self._child is None or not self._child.is_alive
-            child = self._living_child()
-            try:
-                return child.ask(question, self._seconds)
-            except queue.Empty:
-                self._drop()
-                raise ScorerError(
-                    f"No measurement after {self._seconds:.0f} seconds.", action="Train anyway, or try again later."
-                ) from None
-            except (OSError, ValueError):
-                reason = child.complaints()
-                self._drop()
-                if fresh or attempt == 2:
-                    raise ScorerError(
-                        "This pair could not be measured: the scorer ended early.", cause=reason
-                    ) from None
-        raise AssertionError("unreachable")
+        """One question; a child that died while nobody asked is replaced once."""
+        if self._closed:
+            raise ScorerError("The scorer has been closed.")
+        was_waiting = self._child is not None
+        try:
+            return self._living_child().ask(question, self._seconds)
+        except queue.Empty:
+            self._drop()
+            raise ScorerError(
+                f"No measurement after {self._seconds:.0f} seconds.", action="Train anyway, or try again later."
+            ) from None
+        except (OSError, ValueError):
+            reason = self._child.complaints() if self._child is not None else ""
+            self._drop()
+            if was_waiting and not self._closed:
+                return self._ask(question)
+            raise ScorerError("This pair could not be measured: the scorer ended early.", cause=reason) from None
 
     def _living_child(self) -> _Child:
         if self._child is not None and not self._child.is_alive:
@@ -183,6 +207,7 @@ class WordScorer:
             self._child = None
 
     def close(self) -> None:
-        """End the child; the next question starts another."""
-        with self._lock:
-            self._drop()
+        """End the child now, also in the middle of an answer; nothing is asked any more."""
+        self._closed = True
+        if self._child is not None:
+            self._child.end()

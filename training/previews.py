@@ -25,7 +25,7 @@ def save(folder: Path, update: int, images: Tensor, captions: Sequence[str], set
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         path = folder / f"{update:06d}_{number:02d}.webp"
         exif = Image.Exif()
-        exif[0x010E] = f"{caption}\n{settings}, update {update}"  # ImageDescription
+        exif[0x010E] = f"{caption}\n{settings}, update {update}".encode()  # ImageDescription; Pillow's own is ASCII
         picture = to_picture(image)
         atomic.write_with(path, lambda p, picture=picture, exif=exif: picture.save(p, lossless=True, exif=exif))
         paths.append(path)

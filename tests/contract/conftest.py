@@ -1,0 +1,67 @@
+"""Every base that the contract is held against: all of the table, and two that share nothing with the demo."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.recipe import Lora, Section
+from training import tables
+from training.adapters import Policy
+from training.bases import BASES
+
+FOREIGN = {"tiny_unet": "TinyUnet", "tiny_unet_v": "TinyUnetV"}
+
+
+@cache
+def tiny_unet_module() -> Any:
+    spec = importlib.util.spec_from_file_location("tiny_unet", Path(__file__).with_name("tiny_unet.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tiny_unet"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def base_class(name: str) -> Any:
+    return getattr(tiny_unet_module(), FOREIGN[name]) if name in FOREIGN else tables.load_class(BASES, name)
+
+
+def build_base(name: str) -> Any:
+    return base_class(name)() if name in FOREIGN else tables.base(Section(name=name))
+
+
+@cache
+def policy_of(name: str) -> tuple[Policy, dict]:
+    policy = Policy(build_base(name), Lora(rank=2), seed=1)
+    return policy, policy.adapter_state()
+
+
+@pytest.fixture(params=[*BASES, *FOREIGN])
+def base_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def policy(base_name: str) -> Policy:
+    """The base with a fresh LoRA; shared between tests, so it is put back as it was first."""
+    policy, fresh = policy_of(base_name)
+    policy.load_adapter(fresh)
+    for parameter in policy.network.parameters():
+        parameter.grad = None
+    return policy
+
+
+@pytest.fixture(scope="session")
+def reward_of() -> Callable[[str], Any]:
+    return cache(lambda name: tables.reward(Section(name=name)))
+
+
+@pytest.fixture(scope="session")
+def base_gives() -> Callable[[str], frozenset[str]]:
+    return lambda name: base_class(name).gives

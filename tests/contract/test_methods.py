@@ -1,0 +1,141 @@
+"""Every method on every base that fits, with every reward it can use: it runs, and trains the LoRA alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from toolkit.recipe import Section
+from toolkit.words import WordPair
+from training import tables
+from training.adapters import Policy
+from training.contracts import PromptBatch
+from training.methods import METHODS
+from training.randomness import Rng
+from training.rewards import REWARDS
+
+QUICK = {  # whichever of these a method has; the levels are ones that a noise-predicting family has too
+    "rollout_steps": 3, "first_step": 1, "last_step": 2, "guidance_scale": 1.0, "shift": 1.0,
+    "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7,
+}  # fmt: skip
+WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
+
+
+def quick_method(name: str, **changes):
+    known = tables.load_class(METHODS, name).model_fields
+    settings = {key: value for key, value in (QUICK | changes).items() if key in known}
+    return tables.method(Section(name=name, settings=settings))
+
+
+def batch_for(policy: Policy) -> PromptBatch:
+    prompts = ["a cat", "a red car"]
+    return PromptBatch(prompts, policy.base.encode(prompts), WORDS)
+
+
+def gradients(method, policy: Policy, reward) -> dict[str, torch.Tensor]:
+    for parameter in policy.network.parameters():
+        parameter.grad = None
+    for report in method.losses(policy, reward, batch_for(policy), Rng(7, 1, (0, 1))):
+        report.loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in policy.trainable().items()}
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The relative distance of two gradients, all parameters together."""
+    flat = [torch.cat([gradient.flatten() for gradient in side.values()]) for side in (one, other)]
+    return ((flat[0] - flat[1]).norm() / flat[1].norm()).item()
+
+
+@pytest.fixture(params=METHODS)
+def method_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator:
+    """The first reward that satisfies the method together with this base."""
+    needs = tables.load_class(METHODS, method_name).needs - base_gives(base_name) - {"words"}
+    fits = [name for name in REWARDS if needs <= tables.load_class(REWARDS, name).gives]
+    if not fits:
+        pytest.skip(f"{method_name} needs {sorted(needs)}")
+    return reward_of(fits[0])
+
+
+def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
+    reports = list(quick_method(method_name).losses(policy, fitting, batch_for(policy), Rng(7, 1, (0, 1))))
+    assert reports
+    for report in reports:
+        assert report.loss.ndim == 0
+        assert report.loss.isfinite()
+        assert report.loss.requires_grad
+        assert report.metrics
+        for name, value in report.metrics.items():
+            assert value.float().isfinite().all(), name
+            assert not value.requires_grad, name
+
+
+def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, fitting) -> None:
+    """Oracles 13 and 14: nothing in the base, its VAE, its text encoder or the reward; A starts at zero gradient."""
+    method = quick_method(method_name)
+    found = gradients(method, policy, fitting)
+    trained = set(policy.trainable())
+    assert {name for name, p in policy.network.named_parameters() if p.grad is not None} == trained
+    assert all(gradient.isfinite().all() for gradient in found.values())
+    assert all(gradient.abs().max() == 0 for name, gradient in found.items() if "lora_A" in name)
+    assert any(gradient.abs().max() > 0 for name, gradient in found.items() if "lora_B" in name)
+    frozen = [part for part in vars(policy.base).values() if isinstance(part, torch.nn.Module)]
+    for part in [*frozen, *([fitting] if isinstance(fitting, torch.nn.Module) else [])]:
+        for name, parameter in part.named_parameters():
+            assert "lora_" in name or (parameter.grad is None and not parameter.requires_grad), name
+
+
+def test_the_same_update_gives_the_same_gradient_bit_for_bit(method_name: str, policy: Policy, fitting) -> None:
+    method = quick_method(method_name)
+    once = gradients(method, policy, fitting)
+    torch.manual_seed(99)  # a method that draws outside its rng would notice
+    again = gradients(method, policy, fitting)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_an_update_leaves_the_base_weights_untouched(method_name: str, policy: Policy, fitting) -> None:
+    before = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
+    gradients(quick_method(method_name), policy, fitting)
+    after = dict(policy.network.named_parameters())
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("reward_name", [n for n in REWARDS if "differentiable" in tables.load_class(REWARDS, n).gives])
+@pytest.mark.parametrize("base_name", ["tiny_unet"], indirect=True)
+def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy, reward_of, reward_name: str) -> None:
+    missing = tables.load_class(METHODS, method_name).needs - tables.load_class(REWARDS, reward_name).gives - {"words"}
+    if missing:
+        pytest.skip(f"{reward_name} does not give {sorted(missing)}")
+    found = gradients(quick_method(method_name), policy, reward_of(reward_name))
+    assert all(gradient.isfinite().all() for gradient in found.values())
+    assert any(gradient.abs().max() > 0 for gradient in found.values())
+
+
+def test_batched_branches_equal_sequential_ones(policy: Policy, reward_of) -> None:
+    """Oracle 16 on real networks: the sum of two micro-steps, float32."""
+    together = gradients(quick_method("srpo", branches="batched"), policy, reward_of("demo"))
+    apart = gradients(quick_method("srpo", branches="sequential"), policy, reward_of("demo"))
+    assert distance(together, apart) <= 1e-5
+
+
+def test_gradient_checkpointing_changes_no_gradient(policy: Policy, reward_of) -> None:
+    """Oracle 17: in the denoiser and in the VAE."""
+    method = quick_method("srpo")
+    plain = gradients(method, policy, reward_of("demo"))
+    parts = [policy.network, policy.base.vae]
+    try:
+        for part in parts:
+            part.enable_gradient_checkpointing()
+            part.train()  # some blocks only listen in training; there is no dropout to come alive
+        thrifty = gradients(method, policy, reward_of("demo"))
+    finally:
+        for part in parts:
+            part.disable_gradient_checkpointing()
+            part.eval()
+    assert distance(thrifty, plain) <= 1e-5

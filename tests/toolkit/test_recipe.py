@@ -1,0 +1,196 @@
+"""A recipe is refused for what is wrong with it, in words, and otherwise survives every round trip."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit import catalogue, recipe
+from toolkit.errors import UsageError
+
+WORDS = {"positive": "3d render", "negative": "line art"}
+BLIND = catalogue.Entry(
+    name="blind", summary="Ignores text.", gives=("differentiable",), settings={"type": "object", "properties": {}}
+)
+
+
+def refusal(content: Any, overrides: dict[str, Any] | None = None) -> str:
+    with pytest.raises(UsageError) as caught:
+        recipe.parse(content, overrides)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.fixture
+def with_a_blind_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = catalogue.load()
+    table = {**known, "rewards": {**known["rewards"], "blind": BLIND}}
+    monkeypatch.setattr(catalogue, "load", lambda: table)
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong", "nearest"),
+    [
+        ({"traning": {}}, "traning", "training"),
+        ({"training": {"upates": 3}}, "training.upates", "updates"),
+        ({"optimizer": {"learning_rte": 1e-4}}, "optimizer.learning_rte", "learning_rate"),
+        ({"lora": {"rnk": 4}}, "lora.rnk", "rank"),
+        ({"prompts": {"tests": "x.txt"}}, "prompts.tests", "test"),
+        ({"validation": {"evry": 2}}, "validation.evry", "every"),
+        ({"words": {**WORDS, "wieght": 1}}, "words.0.wieght", "weight"),
+        ({"words": [WORDS, {**WORDS, "wieght": 1}]}, "words.1.wieght", "weight"),
+        ({"words": WORDS, "method": {"name": "srpo", "rolout_steps": 3}}, "rolout_steps", "rollout_steps"),
+        ({"words": WORDS, "base": {"name": "demo", "wieghts": "x"}}, "wieghts", "weights"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(content: Any, wrong: str, nearest: str) -> None:
+    said = refusal(content)
+    assert f"`{wrong}`" in said
+    assert f"Did you mean `{nearest}`?" in said
+
+
+@pytest.mark.parametrize(("part", "name"), [("method", "spro"), ("base", "dmo"), ("reward", "demos")])
+def test_an_unknown_choice_is_refused_with_the_nearest_known_one(part: str, name: str) -> None:
+    said = refusal({"words": WORDS, part: name})
+    assert f"There is no {part} `{name}`." in said
+    assert "Did you mean" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"training": {"updates": 0}}, ["training.updates", "greater than or equal to 1"]),
+        ({"training": {"updates": "many"}}, ["training.updates", "integer"]),
+        ({"training": 5}, ["training"]),
+        ({"name": "../elsewhere"}, ["name"]),
+        ({"words": {"positive": "3d render"}}, ["words.0.negative", "required"]),
+        ({"words": {"positive": "Line  art", "negative": "line art"}}, ["the two must differ"]),
+        ({"words": WORDS, "method": {"name": "srpo", "rollout_steps": 0}}, ["srpo.rollout_steps", "0"]),
+        (["a", "list"], ["`key: value` lines"]),
+        (None, ["`key: value` lines"]),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_place(content: Any, words: list[str]) -> None:
+    said = refusal(content)
+    for word in words:
+        assert word in said
+
+
+def test_overrides_change_single_settings() -> None:
+    parsed = recipe.parse(
+        {"words": WORDS, "method": "srpo", "training": {"updates": 7}},
+        {"training.updates": 3, "method.rollout_steps": 4, "validation.scorer.name": "demo_second", "words.weight": 2},
+    )
+    assert parsed.training.updates == 3
+    assert parsed.method == recipe.Section(name="srpo", settings={"rollout_steps": 4})
+    assert parsed.words[0].weight == 2
+
+
+def test_an_override_of_a_whole_section_drops_its_old_settings() -> None:
+    content = {"words": WORDS, "method": {"name": "srpo", "known_share": 0.7}}
+    assert recipe.parse(content, {"method": "refl"}).method == recipe.Section(name="refl")
+
+
+def test_an_override_below_a_plain_value_is_refused() -> None:
+    assert "does not name a setting" in refusal({"training": {"updates": 3}}, {"training.updates.more": 1})
+
+
+def test_a_number_without_a_dot_is_a_number_in_every_place() -> None:
+    """YAML 1.1 reads 1e-1 as text."""
+    content = yaml.safe_load("method: {name: srpo, sigma_low: 1e-1}\noptimizer: {learning_rate: 1e-4}")
+    parsed = recipe.parse({**content, "words": WORDS})
+    assert parsed.method.settings["sigma_low"] == 0.1
+    assert parsed.optimizer.learning_rate == 1e-4
+
+
+@pytest.mark.usefixtures("with_a_blind_reward")
+def test_srpo_is_refused_with_a_reward_that_ignores_text() -> None:
+    said = refusal({"words": WORDS, "method": "srpo", "reward": "blind"})
+    assert "`srpo` compares words, but the reward `blind` ignores text" in said
+    assert recipe.parse({"words": WORDS, "method": "direct_align", "reward": "blind"}).reward.name == "blind"
+
+
+def test_the_judge_may_neither_train_nor_choose() -> None:
+    as_reward = refusal({"words": WORDS, "reward": "demo_judge"})
+    as_scorer = refusal({"words": WORDS, "validation": {"scorer": "demo_judge"}})
+    assert "`demo_judge` judges the final report and may not be the reward" in as_reward
+    assert "may not be the validation scorer" in as_scorer
+    assert "demo_second" in as_scorer
+
+
+def test_the_trained_reward_may_not_choose_the_checkpoint() -> None:
+    said = refusal({"words": WORDS, "reward": "demo", "validation": {"scorer": "demo"}})
+    assert "both trained on and used to choose" in said
+    assert "demo_second" in said
+
+
+def test_srpo_without_words_is_refused() -> None:
+    assert "needs a control-word pair" in refusal({"method": "srpo"})
+
+
+def test_a_recipe_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    for content in (b"name: [", b"\xff\xfe\x00", b"- a\n- b\n"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError):
+            recipe.read(path)
+    with pytest.raises(UsageError, match="does not exist"):
+        recipe.read(tmp_path / "missing.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        recipe.read(tmp_path)
+
+
+def test_prompt_files_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("words: {positive: a, negative: b}\nprompts: {train: lists/mine.txt}\n")
+    prompts = recipe.read(path).prompts
+    assert prompts.train == str(tmp_path / "lists" / "mine.txt")
+    assert prompts.test == "demo:test"
+
+
+def test_the_digest_ignores_the_name_and_nothing_that_trains() -> None:
+    first = recipe.parse({"words": WORDS})
+    assert recipe.parse({"words": WORDS, "name": "other"}).digest() == first.digest()
+    for key, value in (("training.seed", 1), ("words.weight", 2), ("method.rollout_steps", 9), ("lora.rank", 4)):
+        assert recipe.parse({"words": WORDS, "method": "srpo"}, {key: value}).digest() != first.digest()
+
+
+word = st.text(min_size=1, max_size=20).filter(lambda text: text.strip())
+pairs = st.tuples(word, word, st.floats(0.01, 100)).filter(
+    lambda pair: " ".join(pair[0].casefold().split()) != " ".join(pair[1].casefold().split())
+)
+
+
+@given(
+    words=st.lists(pairs, min_size=1, max_size=3),
+    rate=st.floats(1e-9, 1.0),
+    seed=st.integers(0, 2**31 - 1),
+    sigma=st.floats(0.01, 0.5),
+    rank=st.integers(1, 512),
+    layers=st.sampled_from(["attention", "all"]),
+)
+def test_yaml_gives_back_the_same_recipe(
+    words: list[tuple[str, str, float]], rate: float, seed: int, sigma: float, rank: int, layers: str
+) -> None:
+    first = recipe.parse(
+        {
+            "words": [{"positive": p, "negative": n, "weight": w} for p, n, w in words],
+            "method": {"name": "srpo", "sigma_low": sigma},
+            "optimizer": {"learning_rate": rate},
+            "training": {"seed": seed},
+            "lora": {"rank": rank, "layers": layers},
+        }
+    )
+    again = recipe.parse(yaml.safe_load(first.to_yaml()))
+    assert again == first
+    assert again.digest() == first.digest()
+
+
+@pytest.mark.parametrize("path", sorted(Path(recipe.__file__).parents[1].glob("recipes/*.yaml")), ids=lambda p: p.stem)
+def test_every_ready_recipe_is_one(path: Path) -> None:
+    content = recipe.read(path)
+    assert content.words
+    assert path.read_text(encoding="utf-8").startswith("# ")

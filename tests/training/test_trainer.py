@@ -1,0 +1,227 @@
+"""The loop around a toy: what it writes, where it stops, and that an interruption leaves no trace in the result."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from toolkit.errors import Interrupted, TrainingError
+from toolkit.recipe import Recipe, parse
+from toolkit.run_folder import RunFolder
+from training.adapters import Policy
+from training.batches import PromptBatches
+from training.contracts import Report
+from training.schedules import FlowSchedule
+from training.trainer import Parts, Trainer
+
+UPDATES = 9
+
+
+def recipe(**training) -> Recipe:
+    content = {"updates": UPDATES, "batch_size": 2, "seed": 3, "keep_checkpoints": 2} | training
+    return parse(
+        {
+            "training": content,
+            "validation": {"every": 3, "patience": 9, "previews": 0},
+            "optimizer": {"learning_rate": 0.01, "warmup_updates": 2},
+            "words": {"positive": "3d", "negative": "flat"},
+        }
+    )
+
+
+class Pull:
+    """A method: the network's answer is pulled to a random target of each sample; `at` is called before update n."""
+
+    def __init__(self, at: dict | None = None) -> None:
+        self.at = dict(at or {})
+        self.updates: list[int] = []
+
+    def losses(self, policy: Policy, reward, batch, rng):
+        self.updates.append(rng.update)
+        scale = self.at.pop(rng.update, lambda: 1.0)()
+        answer = policy.network(rng.normal("x", (4,)))
+        loss = scale * (answer - rng.normal("target", (4,))).square().mean()
+        yield Report(loss, {"answer": answer.detach().mean()})
+
+
+def toy_policy() -> Policy:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, 4))
+    base = SimpleNamespace(
+        network=network, schedule=FlowSchedule(), latent_shape=(4,), lora_layers={"all": ["0"]}, to=lambda _: base
+    )
+    return Policy(base, recipe().lora, seed=1)
+
+
+def trainer(folder: Path, method: Pull, settings: Recipe | None = None, second=None) -> Trainer:
+    """second: the score of the second reward by update; rising when not given."""
+    settings, policy = settings or recipe(), toy_policy()
+    made: list[Trainer] = []
+
+    def measure(_images) -> dict[str, float]:
+        score = made[0].update / 100 if second is None else second(made[0].update)
+        return {
+            "second": score,
+            "diversity": 0.5,
+            "norm": float(sum(p.detach().square().sum() for p in policy.trainable().values())),
+        }
+
+    batches = PromptBatches(
+        ["a", "b", "c"], settings.words, lambda prompts: {"text": torch.zeros(len(prompts), 1)},
+        batch_size=settings.training.batch_size, accumulation=settings.training.gradient_accumulation,
+        seed=settings.training.seed,
+    )  # fmt: skip
+    parts = Parts(
+        policy=policy, method=method, reward=None, batches=batches, prompts=["a"],
+        renderer=lambda prompts, seed: torch.rand(1, 3, 8, 8), panel=SimpleNamespace(measure=measure),
+    )  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    interrupts = SimpleNamespace(received=None, armed=False)
+    made.append(Trainer(settings, RunFolder(folder), parts, Accelerator(cpu=True), interrupts))
+    return made[0]
+
+
+def weights(run: Trainer) -> dict[str, torch.Tensor]:
+    return run.parts.policy.adapter_state()
+
+
+def history(folder: Path) -> list[dict]:
+    """Everything the run says of itself but the time."""
+    kept = [event for event in RunFolder(folder).events() if event["kind"] in ("update", "check", "verdict")]
+    return [{k: v for k, v in event.items() if k not in ("time", "seconds")} for event in kept]
+
+
+def assert_same_run(one: Trainer, other: Trainer) -> None:
+    first, second = weights(one), weights(other)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert history(one.run_folder.path) == history(other.run_folder.path)
+
+
+@pytest.fixture
+def straight(tmp_path: Path) -> Trainer:
+    run = trainer(tmp_path / "straight", Pull())
+    run.run()
+    return run
+
+
+def fail() -> float:
+    raise RuntimeError("killed")
+
+
+def test_a_run_trains_checks_saves_and_ends(straight: Trainer) -> None:
+    events = RunFolder(straight.run_folder.path).events()
+    assert [event["update"] for event in events if event["kind"] == "update"] == list(range(1, UPDATES + 1))
+    assert [event["update"] for event in events if event["kind"] == "check"] == [0, 3, 6, 9]
+    assert [event["update"] for event in events if event["kind"] == "checkpoint"] == [0, 3, 6, 9]
+    assert (events[-1]["kind"], events[-1]["best"], events[-1]["status"]) == ("verdict", 9, "done")
+    assert straight.checkpoints.updates() == [6, 9]
+    assert straight.parts.method.updates == list(range(UPDATES))
+
+
+@pytest.mark.parametrize("killed_before", range(1, UPDATES))
+def test_a_killed_run_resumes_to_the_same_bytes_and_the_same_history(
+    straight: Trainer, tmp_path: Path, killed_before: int
+) -> None:
+    folder = tmp_path / "killed"
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer(folder, Pull({killed_before: fail})).run()
+    resumed = trainer(folder, Pull())
+    resumed.run()
+    assert resumed.parts.method.updates[0] == killed_before - killed_before % 3
+    assert_same_run(resumed, straight)
+
+
+@pytest.mark.parametrize("stopped_after", range(1, UPDATES + 1))
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_bytes_and_the_same_history(
+    straight: Trainer, tmp_path: Path, stopped_after: int
+) -> None:
+    """Also where the signal falls between an update and the check that belongs to it."""
+    folder = tmp_path / "stopped"
+    first = trainer(folder, Pull())
+
+    def ask() -> float:
+        first.interrupts.received = signal.SIGTERM
+        return 1.0
+
+    first.parts.method.at[stopped_after - 1] = ask
+    with pytest.raises(Interrupted) as stopped:
+        first.run()
+    assert stopped.value.exit_code == 143
+    assert first.checkpoints.updates()[-1] == stopped_after
+    resumed = trainer(folder, Pull())
+    resumed.run()
+    assert resumed.parts.method.updates == list(range(stopped_after, UPDATES))
+    assert_same_run(resumed, straight)
+
+
+def test_a_stop_file_ends_the_run_with_a_check(tmp_path: Path) -> None:
+    run = trainer(tmp_path / "run", Pull())
+
+    def ask() -> float:
+        run.run_folder.stop_file.touch()
+        return 1.0
+
+    run.parts.method.at[4] = ask
+    verdict = run.run()
+    events = run.run_folder.events()
+    assert (verdict.best, events[-1]["status"], run.update) == (5, "stopped", 5)
+    assert run.checkpoints.updates()[-1] == 5
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path, wrong) -> None:
+    run = trainer(tmp_path / "run", Pull({4: lambda: wrong}))
+    with pytest.raises(TrainingError, match=r"diverged at update 5.*Last good checkpoint: 3.*half the learning rate"):
+        run.run()
+    loaded = run.checkpoints.load()
+    assert loaded.update == 3
+    assert all(tensor.isfinite().all() for tensor in loaded.adapter.values())
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer(tmp_path / "run", Pull())
+    save = run.checkpoints.save
+
+    def full(update: int, *rest) -> None:
+        if update == 6:
+            raise OSError(28, "No space left on device")
+        save(update, *rest)
+
+    monkeypatch.setattr(run.checkpoints, "save", full)
+    with pytest.raises(TrainingError, match=r"at update 6: No space left on device.*up to update 3.*then resume"):
+        run.run()
+
+
+def test_guards_end_a_run_that_goes_bad_and_name_the_best_checkpoint(tmp_path: Path) -> None:
+    scores = {0: 0.0, 3: 0.1, 6: -0.2, 9: -0.3}
+    run = trainer(tmp_path / "run", Pull(), recipe(updates=30), second=scores.get)
+    verdict = run.run()
+    assert (run.update, verdict.best) == (9, 3)
+    assert 3 in run.checkpoints.updates()
+
+
+def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", Pull(), recipe(batch_size=4))
+    parts = trainer(tmp_path / "parts", Pull(), recipe(batch_size=2, gradient_accumulation=2))
+    whole.run()
+    parts.run()
+    for name, tensor in weights(whole).items():
+        assert torch.allclose(tensor, weights(parts)[name], rtol=1e-4, atol=1e-6)
+    norms = [run.run_folder.events("update")[0]["grad_norm"] for run in (whole, parts)]  # AdamW would hide a factor
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_the_learning_rate_warms_up_evenly(straight: Trainer) -> None:
+    run, rates = straight, []
+    for update in range(4):
+        run.update = update
+        run._warm_up()
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01])

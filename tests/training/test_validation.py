@@ -1,0 +1,142 @@
+"""Validation pictures are fixed whatever else happens, and the panel measures them under the right words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.testing import assert_close
+
+from toolkit.prompts import Prompt
+from toolkit.words import WordPair
+from training.randomness import key
+from training.validation import BATCH, Panel, Renderer
+
+PAIRS = [WordPair(positive="3d", negative="flat"), WordPair(positive="sharp", negative="blurry")]
+PROMPTS = [Prompt("a red cat", "cat"), Prompt("a dog", "dog"), Prompt("a blue cat", "cat")]
+
+
+def encode(prompts) -> dict[str, torch.Tensor]:
+    return {"text": torch.zeros(len(prompts), 1)}
+
+
+class Scorer:
+    """Unit features of pictures and texts; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def embed_texts(self, texts) -> torch.Tensor:
+        rows = [torch.randn(48, generator=torch.Generator().manual_seed(key(text))) for text in texts]
+        return functional.normalize(torch.stack(rows), dim=-1)
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(images.flatten(1) - 0.5, dim=-1)
+
+    def target(self, texts) -> torch.Tensor:
+        self.asked = [list(row) for row in texts]
+        return torch.stack([self.embed_texts(row) for row in texts])
+
+    def score(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bd,btd->bt", self.embed_images(images), target)
+
+
+def renderer(policy, **changes) -> Renderer:
+    settings = {"steps": 3, "guidance_scale": 1.0, "shift": 1.0, "seed": 4, "purpose": "validation"}
+    return Renderer(policy, encode, **settings | changes)
+
+
+def showing(scorer: Scorer, texts: list[str]) -> torch.Tensor:
+    """Pictures [B, 3, 4, 4] whose feature is that of these texts."""
+    return 0.5 + 0.5 * scorer.embed_texts(texts).reshape(-1, 3, 4, 4)
+
+
+def test_pictures_are_the_same_whenever_and_with_whomever_they_are_rendered(bending_policy) -> None:
+    render = renderer(bending_policy())
+    texts = [f"prompt {number}" for number in range(BATCH + 3)]
+    first = render(texts)
+    torch.manual_seed(5)
+    assert torch.equal(render(texts), first)
+    assert_close(render(texts[:4]), first[:4])
+    assert first.shape[0] == BATCH + 3
+    assert (first.dtype, first.requires_grad) == (torch.float32, False)
+
+
+@pytest.mark.parametrize("changes", [{"purpose": "report"}, {"seed": 5}])
+def test_every_purpose_and_seed_has_its_own_pictures(bending_policy, changes: dict) -> None:
+    texts = ["a", "b"]
+    assert not torch.allclose(renderer(bending_policy())(texts), renderer(bending_policy(), **changes)(texts))
+    assert not torch.allclose(renderer(bending_policy())(texts, 0), renderer(bending_policy())(texts, 1))
+
+
+def test_prompts_take_turns_with_the_word_pairs() -> None:
+    scorer = Scorer()
+    Panel(PROMPTS, PAIRS, {"reward": scorer}).relative(scorer, torch.rand(6, 3, 4, 4))
+    one_seed = [
+        ["3d. a red cat", "flat. a red cat"],
+        ["sharp. a dog", "blurry. a dog"],
+        ["3d. a blue cat", "flat. a blue cat"],
+    ]
+    assert scorer.asked == one_seed * 2
+
+
+def test_the_relative_score_is_positive_minus_negative_word() -> None:
+    scorer = Scorer()
+    images = showing(scorer, ["3d. a red cat", "blurry. a dog", "3d. a blue cat"])
+    relative = Panel(PROMPTS, PAIRS, {"reward": scorer}).relative(scorer, images)
+    cosine = [float(scorer.embed_texts([a])[0] @ scorer.embed_texts([b])[0]) for a, b in (
+        ("3d. a red cat", "flat. a red cat"), ("sharp. a dog", "blurry. a dog"), ("3d. a blue cat", "flat. a blue cat")
+    )]  # fmt: skip
+    expected = [1 - cosine[0], cosine[1] - 1, 1 - cosine[2]]
+    assert relative.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_words_a_picture_is_scored_by_its_prompt() -> None:
+    scorer = Scorer()
+    panel = Panel(PROMPTS, [], {"second": scorer})
+    values = panel.measure(showing(scorer, [prompt.text for prompt in PROMPTS]))
+    assert values["second"] == pytest.approx(1.0)
+    assert "words" not in values
+
+
+def test_recall_looks_for_a_pictures_subject_among_all_subjects() -> None:
+    scorer = Scorer()
+    many = [Prompt(f"a {name}", name) for name in "abcdefgh"]
+    right, wrong = [prompt.subject for prompt in many], [prompt.subject for prompt in many[::-1]]
+    assert Panel(many, PAIRS, {"second": scorer}).measure(showing(scorer, right))["recall"] == 1.0
+    assert Panel(many, PAIRS, {"second": scorer}).measure(showing(scorer, wrong))["recall"] < 1.0
+
+
+def test_recall_may_look_among_more_subjects_than_are_shown() -> None:
+    scorer = Scorer()
+    few = [Prompt(f"a {name}", name) for name in "abc"]
+    wrong = showing(scorer, ["c", "a", "b"])
+    assert Panel(few, PAIRS, {"second": scorer}).measure(wrong)["recall"] == 1.0  # three subjects, five guesses
+    many = [Prompt(f"a {name}", name) for name in "defghijklmnopqrstuvwxyz"]
+    assert Panel(few, PAIRS, {"second": scorer}, among=many).measure(wrong)["recall"] < 1.0
+
+
+def test_distance_and_diversity_are_zero_only_for_the_pictures_of_the_base_and_for_copies() -> None:
+    scorer = Scorer()
+    panel = Panel(PROMPTS, PAIRS, {"second": scorer})
+    base = showing(scorer, ["x", "y", "z"])
+    assert panel.measure(base)["distance"] == pytest.approx(0.0, abs=1e-6)
+    copies = panel.measure(showing(scorer, ["x", "x", "x"]))
+    assert copies["diversity"] == pytest.approx(0.0, abs=1e-5)
+    assert copies["distance"] > 0.3
+
+
+def test_the_cosine_of_the_words_is_that_of_their_texts() -> None:
+    scorer = Scorer()
+    values = Panel(PROMPTS[:1], PAIRS, {"reward": scorer}).measure(torch.rand(1, 3, 4, 4))
+    one, other = scorer.embed_texts(["3d. a red cat", "flat. a red cat"])
+    assert values["words"] == pytest.approx(float(one @ other), abs=1e-5)
+
+
+def test_every_measured_value_is_a_plain_number() -> None:
+    values = Panel(PROMPTS, PAIRS, {"reward": Scorer(), "second": Scorer()}).measure(torch.rand(3, 3, 4, 4))
+    assert set(values) == {
+        "saturation", "brightness", "clipped", "texture", "reward",
+        "second", "recall", "diversity", "distance", "words",
+    }  # fmt: skip
+    assert all(type(value) is float for value in values.values())
