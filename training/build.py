@@ -47,9 +47,7 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Everything a run is made of, on this process's device."""
-    method = tables.method(
-        recipe.method
-    )  # first: contradictory settings are refused before anything loads
+    method = tables.method(recipe.method)  # first: contradictory settings are refused before anything loads
     built = stage(recipe, accelerator.device)
     reward = scorer(recipe.reward, accelerator.device)
     second = scorer(recipe.validation.scorer, accelerator.device)

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 
 import toolkit
-from comfy_nodes.header import AlignedLoraHeader
 from toolkit import atomic, lora_file
 from toolkit.errors import PalateError, TrainingError, UsageError
 from toolkit.plan import preflight
@@ -110,7 +109,7 @@ def save_lora(run: RunFolder, recipe: Recipe, policy: Policy, adapter: dict, upd
         learning_rate=recipe.optimizer.learning_rate,
         updates=recipe.training.updates,
         seed=recipe.training.seed,
-        header=AlignedLoraHeader(
+        header=lora_file.AlignedLoraHeader(
             method=recipe.method.name,
             family=facts.family,
             base=facts.base_name,
