@@ -1,0 +1,1 @@
+"""Build the demo world from public emoji artwork: data, tokenizer, autoencoder, rewards, judge and generator."""
