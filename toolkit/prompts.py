@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -54,6 +55,12 @@ def read(source: str, folder: Path | None = None) -> list[Prompt]:
             action="Add one prompt a line.",
         )
     return prompts
+
+
+def fingerprint(source: str) -> str:
+    """A hash of what a list says; of its name while there is no such file."""
+    path = resolve(source)
+    return hashlib.sha256(path.read_bytes() if path.is_file() else source.encode()).hexdigest()
 
 
 def _counts(line: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
 
-from toolkit import catalogue
+from toolkit import catalogue, prompts
 from toolkit.errors import UsageError, did_you_mean
 from toolkit.words import WordPair
 
@@ -132,8 +132,12 @@ class Recipe(_Part):
         return [value] if isinstance(value, Mapping | WordPair) else value
 
     def digest(self) -> str:
-        """A short hash of everything that decides the weights: all but the name and the trackers."""
+        """A short hash of everything that decides the weights: all but the name and the trackers.
+
+        Prompt lists count by what they say, not by where they lie, so that a moved run keeps its hash.
+        """
         content = self.model_dump(mode="json", exclude={"name", "trackers"})
+        content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -170,8 +174,8 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The recipe `{path}` cannot be read: {error}", action="Check its indentation.") from error
     recipe = parse(content, overrides)
-    prompts = {k: v if v.startswith("demo:") else str((path.parent / v).resolve()) for k, v in recipe.prompts}
-    return recipe.model_copy(update={"prompts": Prompts(**prompts)})
+    lists = {k: v if v.startswith("demo:") else str((path.parent / v).resolve()) for k, v in recipe.prompts}
+    return recipe.model_copy(update={"prompts": Prompts(**lists)})
 
 
 def check(recipe: Recipe) -> None:

@@ -35,10 +35,10 @@ class Loaded:
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path, recipe_digest: str) -> None:
-        """folder: `checkpoints/` of the run; recipe_digest: refuses to resume another recipe's weights."""
+    def __init__(self, folder: Path, recipe_digest: str, samples_per_update: int) -> None:
+        """folder: `checkpoints/` of the run; the other two must be the same when it is resumed."""
         self.folder = folder
-        self._digest = recipe_digest
+        self._digest, self._samples_per_update = recipe_digest, samples_per_update
 
     def updates(self) -> list[int]:
         """Complete checkpoints, oldest first."""
@@ -54,6 +54,7 @@ class Checkpoints:
             save_file(dict(adapter), building / "adapter.safetensors")
             save_file(dict(optimizer), building / "optimizer.safetensors")
             state = {"update": update, "events_length": events_length, "recipe": self._digest}
+            state["samples_per_update"] = self._samples_per_update
             (building / "state.json").write_text(json.dumps(state), encoding="utf-8")
             for path in building.iterdir():
                 atomic.flush(path)
@@ -71,7 +72,7 @@ class Checkpoints:
     def load(self, update: int | None = None) -> Loaded | None:
         """The checkpoint of that update, or the newest; None when there is none.
 
-        Raises UsageError when it belongs to another recipe.
+        Raises UsageError when it belongs to another recipe or to another number of samples per update.
         """
         known = self.updates()
         if not known:
@@ -83,6 +84,13 @@ class Checkpoints:
                 "This run's checkpoints were made with another recipe.",
                 cause="recipe.yaml was edited after the run began.",
                 action="Undo the edit, or start a new run.",
+            )
+        if state["samples_per_update"] != self._samples_per_update:
+            raise UsageError(
+                f"This run had {state['samples_per_update']} samples per update, now it would have "
+                f"{self._samples_per_update}.",
+                cause="The number of processes changed.",
+                action="Resume with as many processes as before.",
             )
         return Loaded(
             state["update"],

@@ -54,7 +54,9 @@ class Trainer:
             betas=(settings.beta1, settings.beta2),
             weight_decay=settings.weight_decay,
         )
-        self.checkpoints = checkpoint.Checkpoints(run.checkpoints, recipe.digest())
+        budget = recipe.training
+        samples = budget.batch_size * budget.gradient_accumulation * accelerator.num_processes
+        self.checkpoints = checkpoint.Checkpoints(run.checkpoints, recipe.digest(), samples)
         self.update = 0
         self._checks: list[guards.Check] = []
         self._log = events.EventLog(None)

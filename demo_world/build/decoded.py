@@ -1,4 +1,4 @@
-"""Training pictures that went through the autoencoder with small flaws, so that scorers know how drawn pictures look."""
+"""Training pictures that went through the autoencoder with small flaws: scorers learn how drawn ones look."""
 
 import random
 

@@ -18,7 +18,7 @@ MOMENTS = {"a.lora_A.weight/exp_avg": torch.full((2, 3), 0.5), "a.lora_A.weight/
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "checkpoints", "digest")
+    return Checkpoints(tmp_path / "checkpoints", "digest", 8)
 
 
 def save(checkpoints: Checkpoints, *updates: int) -> None:
@@ -85,7 +85,13 @@ def test_saving_the_same_update_again_replaces_it_byte_for_byte(checkpoints: Che
 def test_another_recipes_checkpoint_is_refused(checkpoints: Checkpoints) -> None:
     save(checkpoints, 10)
     with pytest.raises(UsageError, match="another recipe"):
-        Checkpoints(checkpoints.folder, "other digest").load()
+        Checkpoints(checkpoints.folder, "other digest", 8).load()
+
+
+def test_another_number_of_samples_per_update_is_refused(checkpoints: Checkpoints) -> None:
+    save(checkpoints, 10)
+    with pytest.raises(UsageError, match="had 8 samples per update, now it would have 16"):
+        Checkpoints(checkpoints.folder, "digest", 16).load()
 
 
 @pytest.mark.parametrize(("best", "left"), [(10, [10, 40, 50]), (50, [40, 50]), (0, [0, 40, 50])])

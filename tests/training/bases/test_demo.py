@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import FluxPipeline
+from torch.testing import assert_close
 
 from toolkit.errors import UsageError
 from training.bases.demo import Demo, image_ids, pack, unpack

@@ -1,0 +1,41 @@
+"""All pages of the Studio as one Gradio app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from toolkit.studio import theme, tokens
+from toolkit.studio.launching import Launcher
+from toolkit.studio.markup import asset
+from toolkit.studio.run import RunPage
+from toolkit.studio.runs import RunsPage
+from toolkit.studio.start import StartPage
+from toolkit.word_scorer import WordScorer
+
+MARK = Path(__file__).with_name("mark.svg")
+
+
+def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
+    """The app over the runs below `root`."""
+    launcher = Launcher(root)
+    with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
+        StartPage(pages, launcher, scorer or WordScorer())
+    with pages.route("Runs", "runs"):
+        RunsPage(pages, launcher)
+    with pages.route("Run", "run", show_in_navbar=False):
+        RunPage(pages, launcher)
+    return pages
+
+
+def look() -> dict[str, Any]:
+    """The launch arguments that dress the pages."""
+    return {
+        "theme": theme.theme(),
+        # In the head and not as `css`: Gradio rewrites that, and loses media queries about the page itself.
+        "head": f"<style>{tokens.css()}{asset('style.css')}</style><script>{asset('studio.js')}</script>",
+        "favicon_path": MARK,
+        "footer_links": [],
+    }

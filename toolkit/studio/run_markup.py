@@ -1,0 +1,261 @@
+"""One run drawn as HTML: status, numbers, guards, plots, log, files. Purely from a View; pictures: run_pictures.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolkit import launch
+from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED
+from toolkit.studio import charts, reading, recipe_form
+from toolkit.studio.markup import duration, file_url, notice, number, prose, sign, text, word_chips
+from toolkit.studio.reading import View
+
+# status → (shape, word, tone)
+STATUS: Mapping[str, tuple[str, str, str]] = {
+    QUEUED: ("◌", "queued", "quiet"),
+    RUNNING: ("●", "running", "accent"),
+    DONE: ("✓", "done", "good"),
+    STOPPED: ("■", "stopped", "quiet"),
+    INTERRUPTED: ("!", "interrupted", "watch"),
+    FAILED: ("✕", "failed", "bad"),
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value of a check: what it is called, how it is made, what healthy looks like, and how it is written."""
+
+    key: str
+    label: str
+    meaning: str
+    percent: bool = False
+    relative: bool = False  # shown as a share of the base's
+
+
+MEASURES = (
+    Measure("reward", "Taste", "The trained reward, positive minus negative word, on validation prompts. Rises."),
+    Measure("second", "Second reward", "A scorer that is not trained on. Healthy: it rises along with the taste."),
+    Measure(
+        "recall",
+        "Still the subject",
+        "How often the subject is found among the first five. Healthy: like the base.",
+        True,
+    ),
+    Measure(
+        "diversity", "Diversity", "How different the pictures are, beside the base. Healthy: above 88 %.", True, True
+    ),
+)
+GUARD_LABELS = {
+    "words": "words", "second": "second reward", "recall": "subject", "diversity": "diversity",
+    "saturation": "colour", "brightness": "brightness", "clipped": "burnt pixels", "texture": "texture",
+}  # fmt: skip
+TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
+
+
+def status_chip(view: View) -> str:
+    """The status as shape and word."""
+    shape, word, tone = STATUS.get(view.state.status, ("·", view.state.status, "quiet"))
+    if view.state.is_active and view.run.stop_file.exists():
+        shape, word, tone = "◐", "stopping", "watch"
+    return f'<span class="status {tone}"><span aria-hidden="true">{shape}</span> {text(word)}</span>'
+
+
+def head(view: View) -> str:
+    """Name, what it is made of, status and how far it is."""
+    recipe = view.recipe
+    made_of = ""
+    if recipe is not None:
+        facts = f"{recipe_form.label('bases', recipe.base.name)} · {recipe_form.label('methods', recipe.method.name)}"
+        made_of = f'<p class="made-of">{word_chips(recipe.words)}<span class="quiet">{text(facts)}</span></p>'
+    steps = f'<span class="steps"><b>{view.update}</b> / {view.updates}</span>' if view.updates else ""
+    title = f"{view.update}/{view.updates} {view.title}" if view.state.is_active else view.title
+    return (
+        f'<header class="run-head" data-title="{text(title)}"><div class="run-title"><h1>{text(view.title)}</h1>'
+        f'<p class="run-state">{status_chip(view)}{steps}</p></div>{made_of}{_progress(view)}{_sentence(view)}</header>'
+    )
+
+
+def _progress(view: View) -> str:
+    if not view.state.is_active:
+        return ""
+    left = view.seconds_left
+    ending = f"about {duration(left)} left" if left is not None else "estimating the time"
+    label = f"{view.update} of {view.updates} updates"
+    return (
+        f'<p class="progress-line"><progress max="{max(1, view.updates)}" value="{view.update}" '
+        f'aria-label="{label}"></progress><span class="quiet">{ending}</span></p>'
+    )
+
+
+def _sentence(view: View) -> str:
+    if view.trouble:
+        return notice("bad", "This run's recipe cannot be read.", view.trouble)
+    if view.state.status == FAILED:
+        return notice("bad", view.sentence, reading.log_tail(view.run))
+    if view.state.status == INTERRUPTED:
+        return notice("watch", view.sentence)
+    tone = "watch" if view.verdict and view.verdict.get("alarms") else "quiet"
+    return notice(tone, view.sentence) if tone == "watch" else f'<p class="verdict">{prose(view.sentence)}</p>'
+
+
+def numbers(view: View) -> str:
+    """From → to of what matters, then the guards as sentences."""
+    if not view.checks:
+        blocks = "".join(
+            f'<div class="number"><dt>{m.label}</dt><dd><span class="ghost"></span></dd></div>' for m in MEASURES
+        )
+        return (
+            f'<dl class="numbers">{blocks}</dl><p class="quiet">Measured as soon as the base\'s pictures are drawn.</p>'
+        )
+    base, shown = view.checks[0]["values"], view.shown_check
+    rows = "".join(_number(measure, base, shown["values"] if shown else None) for measure in MEASURES)
+    where = f"Base → update {shown['update']}" if shown else "The base, before training"
+    where += ", not kept" if view.kept_base and shown else ""
+    return f'<p class="over-numbers quiet">{where}</p><dl class="numbers">{rows}</dl>{guards(view)}'
+
+
+def _number(measure: Measure, base: Mapping[str, float | None], now: Mapping[str, float | None] | None) -> str:
+    before = base.get(measure.key)
+    if before is None:
+        return ""
+    after = now.get(measure.key) if now is not None else None
+    if measure.relative and before:
+        before, after = 1.0, after / before if after is not None else None
+    arrow = ""
+    if after is not None:
+        change = after - before
+        arrow = "→" if abs(change) < 0.005 else ("↗" if change > 0 else "↘")
+    told = _written(before, measure) if after is None else f"{_written(before, measure)} → {_written(after, measure)}"
+    if measure.relative:
+        told = _written(after if after is not None else before, measure) + " of base"
+    return (
+        f'<div class="number" title="{text(measure.meaning)}"><dt>{measure.label}</dt>'
+        f'<dd><span class="arrow" aria-hidden="true">{arrow}</span>{told}</dd></div>'
+    )
+
+
+def _written(value: float, measure: Measure) -> str:
+    return f"{100 * value:.0f} %" if measure.percent else number(value)
+
+
+def guards(view: View) -> str:
+    """Troubled guards as a sentence each, the worst first; the quiet ones in one line."""
+    lights = view.checks[-1].get("guards") or {}
+    order = {"bad": 0, "watch": 1}
+    loud = sorted((name for name in lights if lights[name]["state"] in order), key=lambda n: order[lights[n]["state"]])
+    fine = ", ".join(GUARD_LABELS.get(str(name), str(name)) for name in lights if name not in loud)
+    rows = [_loud_guard(view, name, lights[name]) for name in loud]
+    if fine:
+        title = "Others fine" if loud else "All guards fine"
+        listed = f'<span class="quiet">: {text(fine)}</span>'
+        rows.append(f"<li>{sign('good')}<span>{title}{listed}</span></li>")
+    label = f"Guards at update {view.checks[-1]['update']}"
+    return f'<ul class="guards" aria-label="{label}">{"".join(rows)}</ul>' if rows else ""
+
+
+def _loud_guard(view: View, name: str, light: Mapping[str, str]) -> str:
+    measured = f'<span class="quiet">{text(_guard_number(view, name))}</span>'
+    return f"<li>{sign(TONES[light['state']])}<span>{text(light['sentence'])} {measured}</span></li>"
+
+
+def _guard_number(view: View, name: str) -> str:
+    before, after = view.checks[0]["values"].get(name), view.checks[-1]["values"].get(name)
+    label = GUARD_LABELS.get(name, name)
+    return f"{label} {number(after)}" if name == "words" else f"{label} {number(before)} → {number(after)}"
+
+
+def plots(view: View) -> str:
+    """Loss, taste, and what guards it, over the updates."""
+    loss = [(event["update"], event.get("metrics", {}).get("loss")) for event in view.of("update")]
+
+    def checked(key: str) -> list[tuple[float, float | None]]:
+        return [(check["update"], check["values"].get(key)) for check in view.checks]
+
+    lines = (
+        [charts.Line("mean", charts.smooth(loss)), charts.Line("loss", loss)]
+        if len(loss) > 8
+        else [charts.Line("loss", loss)]
+    )
+    figures = (
+        charts.chart("Loss", lines),
+        charts.chart(
+            "Taste and second reward",
+            [charts.Line("taste", checked("reward")), charts.Line("second", checked("second"))],
+        ),
+        charts.chart(
+            "Diversity and subject",
+            [charts.Line("diversity", checked("diversity")), charts.Line("subject", checked("recall"))],
+        ),
+    )
+    return f'<div class="charts">{"".join(figures)}</div>'
+
+
+def log(view: View) -> str:
+    """The end of the log, and what a report of a problem needs."""
+    tail = reading.log_tail(view.run)
+    shown = f'<pre class="log" tabindex="0" aria-label="Log">{text(tail) or "Nothing printed yet."}</pre>'
+    return shown + copyable("Diagnostics", reading.diagnostics(view))
+
+
+def download(view: View) -> str:
+    """The finished LoRA as the page's main action, or nothing; one that changes nothing is offered quietly."""
+    kind, about = ("button", "changes nothing: the base was kept") if view.kept_base else ("button primary", "")
+    return "".join(
+        f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">Download LoRA</a>'
+        f'<span class="quiet">{text(about or f"{path.name} · {path.stat().st_size / 1e6:.1f} MB")}</span>'
+        for path in view.lora_files
+    )
+
+
+def files(view: View) -> str:
+    """Everything of the run that can be taken along."""
+    run = view.run
+    named = [
+        *((path, "the LoRA: diffusers and ComfyUI read it") for path in view.lora_files),
+        (run.recipe_file, "the recipe"),
+        (run.events_file, "all numbers, one JSON object a line"),
+        (run.environment_file, "versions and device"),
+        (run.log_file, "the whole log"),
+    ]
+    rows = "".join(
+        f'<li><a href="{file_url(path)}" download="{text(path.name)}">{text(path.name)}</a> '
+        f'<span class="quiet">{text(about)}</span></li>'
+        for path, about in named
+        if path.is_file()
+    )
+    place = _cut_in_the_middle(str(run.path))
+    return f'<ul class="files">{rows}</ul><p class="quiet">In <code title="{text(run.path)}">{text(place)}</code></p>'
+
+
+def repeat(view: View) -> str:
+    """The exact command line and the recipe, to copy."""
+    content = (
+        view.run.recipe_file.read_text(encoding="utf-8", errors="replace") if view.run.recipe_file.exists() else ""
+    )
+    return (
+        f'<p class="quiet">The same recipe and seed give the same LoRA. '
+        f'<a href="./?from={text(view.title)}">Start from these settings</a></p>'
+        + copyable("Command", launch.shown(launch.command(view.run)))
+        + copyable("Recipe", content)
+    )
+
+
+def copyable(title: str, content: str) -> str:
+    """Text with a copy button."""
+    return (
+        f'<div class="copyable"><p><b>{text(title)}</b> '
+        '<button type="button" class="button small" data-copy>Copy</button></p>'
+        f'<pre tabindex="0" aria-label="{text(title)}">{text(content)}</pre></div>'
+    )
+
+
+def spoken(view: View) -> str:
+    """What a screen reader is told, by the page's script: a check or a new status, not every tick."""
+    checked = f", checked at update {view.checks[-1]['update']} of {view.updates}" if view.checks else ""
+    word = STATUS.get(view.state.status, ("", view.state.status, ""))[1]
+    return f'<span hidden data-spoken="{text(f"{view.title}: {word}{checked}.")}"></span>'
+
+
+def _cut_in_the_middle(path: str, most: int = 60) -> str:
+    return path if len(path) <= most else f"{path[: most // 2 - 1]}…{path[-most // 2 :]}"

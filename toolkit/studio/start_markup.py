@@ -1,0 +1,86 @@
+"""The Start page's drawn parts: what the words look like, how far apart a reward sees them, what a choice means."""
+
+from __future__ import annotations
+
+from toolkit import words
+from toolkit.studio import examples, recipe_form
+from toolkit.studio.markup import notice, text
+from toolkit.studio.recipe_form import Fields
+from toolkit.word_scorer import Separation
+from toolkit.words import WordPair
+
+
+def pictures(fields: Fields) -> str:
+    """A few pictures of each word, where the demo knows them."""
+    sides = [
+        _side("more like", fields.positive, examples.pictures(fields.positive), "more"),
+        _side("less like", fields.negative, examples.pictures(fields.negative), "less"),
+    ]
+    if not any(sides):
+        return ""
+    return f'<div class="examples">{"".join(sides)}</div>'
+
+
+def _side(direction: str, word: str, found: tuple[tuple[str, str], ...], kind: str) -> str:
+    if not found:
+        return ""
+    tiles = "".join(f'<img src="{url}" alt="{text(f"{name}, {word}")}">' for name, url in found)
+    return (
+        f'<figure><div class="tiles">{tiles}</div><figcaption><span class="quiet">{direction}</span> '
+        f'<span class="chip {kind}">{text(word)}</span></figcaption></figure>'
+    )
+
+
+def separation(result: Separation, reward: str) -> str:
+    """The bar and its sentence."""
+    tone = "watch" if result.is_weak else "good"
+    hover = "Of two pictures, one drawn with each word: how often the reward finds the right one. 0.5 is chance."
+    return (
+        f'<div class="separation" title="{text(hover)}"><meter min="0.5" max="1" low="0.8" optimum="1" '
+        f'value="{result.value:.3f}" class="{tone}" aria-label="separation"></meter><p>{text(result.sentence)} '
+        f'<span class="quiet">Reward: {text(reward)}</span></p></div>'
+    )
+
+
+def measuring() -> str:
+    """While the scorer draws and looks."""
+    return (
+        '<div class="separation"><span class="ghost bar"></span>'
+        '<p class="quiet">Measuring how well the reward tells them apart. You can start meanwhile.</p></div>'
+    )
+
+
+def not_yet() -> str:
+    """While the words are still being typed."""
+    return (
+        '<div class="separation"><span class="ghost bar"></span>'
+        '<p class="quiet">Leave the box to see how well the reward tells them apart.</p></div>'
+    )
+
+
+def unmeasured(sentence: str) -> str:
+    """No number, and why."""
+    return f'<div class="separation">{notice("quiet", sentence)}</div>'
+
+
+def chosen_method(name: str) -> str:
+    """One sentence about the method."""
+    return f'<p class="quiet">{text(recipe_form.summary("methods", name))}</p>'
+
+
+def library() -> list[tuple[str, str]]:
+    """(label, value) of the library's pairs."""
+    return [(f"{entry.positive} / {entry.negative}", key(entry.pair())) for entry in words.library()]
+
+
+def key(pair: WordPair) -> str:
+    """A pair as one value of a choice."""
+    return f"{pair.positive} / {pair.negative}"
+
+
+def note(fields: Fields) -> str:
+    """The library's remark on a pair."""
+    for entry in words.library():
+        if (entry.positive, entry.negative) == (fields.positive, fields.negative) and entry.note:
+            return f'<p class="quiet">{text(entry.note[0].upper() + entry.note[1:])}.</p>'
+    return ""
