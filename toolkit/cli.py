@@ -154,18 +154,6 @@ def words(
         commands.list_words()
 
 
-@app.command()
-def studio(
-    runs: Runs = None,
-    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one near 7860 if not given.")] = None,
-) -> None:
-    """Open the Studio in the browser."""
-    from toolkit.run_folder import default_root
-    from toolkit.studio import launch
-
-    launch(runs or default_root(), port=port)
-
-
 def main() -> None:
     """The console script: every expected failure is one paragraph on stderr and its exit code."""
     try:

@@ -94,7 +94,7 @@ def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20,
             shown.add_row(label, *values, table["guards"].get(key, ""))
     out.print(shown)
     out.print(f"Before and after: {_short(run.report / 'before_after.png')}")
-    out.print("Next: palate studio   opens this run in the browser")
+    out.print("Next: make studio, to see this run in the browser")
     return table
 
 
