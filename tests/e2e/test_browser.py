@@ -40,14 +40,14 @@ class Studio:
     def __init__(self, runs: Path) -> None:
         self.runs, self.port = runs, launch.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = (runs.parent / "studio.log").open("ab")
+        self.log = (runs.parent / "studio.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port)]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
         self.process = subprocess.Popen(
-            arguments, cwd=self.runs.parent, env=one_thread, stdout=self._log, stderr=self._log
+            arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log
         )
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
@@ -72,6 +72,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     studio.start()
     yield studio
     studio.end()
+    studio.log.close()
     for run in all_runs(studio.runs):
         launch.send(run, signal.SIGKILL)
 
