@@ -176,8 +176,8 @@ class RunFolder:
         return sorted(int(path.name) for path in self.checkpoints.glob("[0-9]*") if path.name.isdigit())
 
     def lora_files(self) -> list[Path]:
-        """The finished LoRA files."""
-        return sorted(self.lora.glob("*.safetensors"))
+        """The finished LoRA files; one that is still being written begins with a dot."""
+        return sorted(self.lora.glob("[!.]*.safetensors"))
 
     def request_stop(self) -> None:
         """Ask the run to end at the next update, keeping the best checkpoint; needs no signals."""

@@ -22,6 +22,9 @@ SUBJECT_SHARE = 0.95  # of the real pictures' subject R@5 under the same scorer
 OBEYED_CLEAR, OBEYED_CLOSE = 0.95, 0.9  # of the real pictures' agreement with the judge
 SHARE_HIGHEST, SHARE_LOWEST = 0.5, 0.08  # un-styled prompts: no style rules, none is absent
 
+# The figures reached stand in the world's README. Not strict: a gate near its floor may fall either way on another machine.
+NOT_YET = pytest.mark.xfail(strict=False, reason="a later stage of the world's training has to reach this")
+
 
 @cache
 def parts() -> dict[str, float]:
@@ -86,13 +89,13 @@ def test_reward_finds_held_out_pairs() -> None:
     assert parts()["reward: unseen pairs R@5"] >= RETRIEVAL
 
 
-@pytest.mark.xfail(strict=False, reason="a later stage of the world's training has to reach this")
+@NOT_YET
 @pytest.mark.slow
 def test_judge_knows_styles_of_unseen_subjects() -> None:
     assert parts()["judge accuracy unseen"] >= JUDGE
 
 
-@pytest.mark.xfail(strict=False, reason="a later stage of the world's training has to reach this")
+@NOT_YET
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["3d render", "flat icon", "cartoon"])
 def test_generator_draws_the_subject_like_real_pictures(style: str) -> None:
@@ -100,15 +103,14 @@ def test_generator_draws_the_subject_like_real_pictures(style: str) -> None:
     assert drawn >= SUBJECT_SHARE * real
 
 
-@pytest.mark.xfail(strict=False, reason="a later stage of the world's training has to reach this")
 @pytest.mark.slow
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", [pytest.param("3d render", marks=NOT_YET), "flat icon", "line art", "cartoon"])
 def test_generator_obeys_style_words_like_real_pictures(style: str) -> None:
     share = OBEYED_CLEAR if style in ("3d render", "line art") else OBEYED_CLOSE
     assert generator()[f"drawn judge {style}"] >= share * generator()[f"real judge {style}"]
 
 
-@pytest.mark.xfail(strict=False, reason="a later stage of the world's training has to reach this")
+@NOT_YET
 @pytest.mark.slow
 def test_unstyled_prompts_mix_all_styles() -> None:
     shares = [generator()[f"un-styled share {style}"] for style in STYLES]

@@ -28,6 +28,14 @@ def test_a_fresh_run_holds_its_recipe_and_waits(run: RunFolder) -> None:
     assert (run.events(), run.preview_pictures(), run.checkpoint_updates(), run.lora_files()) == ([], [], [], [])
 
 
+def test_a_lora_that_is_still_being_written_is_not_listed(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, CONTENT)
+    run.lora.mkdir()
+    for name in (".mine.x7.safetensors", "mine.safetensors"):
+        (run.lora / name).touch()
+    assert [path.name for path in run.lora_files()] == ["mine.safetensors"]
+
+
 def test_names_are_unique_below_a_root(tmp_path: Path) -> None:
     names = [RunFolder.create(tmp_path, CONTENT).name for _ in range(3)]
     assert names == ["mine", "mine-2", "mine-3"]
