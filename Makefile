@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
-CHECKED := $(wildcard toolkit training comfy_nodes app.py)
+CHECKED := $(wildcard toolkit training comfy_nodes demo_world/build app.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo studio test test-slow test-all lint format bench world clean

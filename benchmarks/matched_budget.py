@@ -1,4 +1,4 @@
-"""SRPO, Direct-Align and ReFL on the demo world at the same budget, three seeds each; prints the table of docs/demo.md.
+"""SRPO, Direct-Align and ReFL on the demo world at the same budget, three seeds each; prints a table.
 
     python benchmarks/matched_budget.py --output runs/matched [--seeds 3]
 

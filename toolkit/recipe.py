@@ -174,7 +174,7 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The recipe `{path}` cannot be read: {error}", action="Check its indentation.") from error
     recipe = parse(content, overrides)
-    lists = {k: v if v.startswith("demo:") else str((path.parent / v).resolve()) for k, v in recipe.prompts}
+    lists = {k: v if v.startswith(prompts.DEMO) else str((path.parent / v).resolve()) for k, v in recipe.prompts}
     return recipe.model_copy(update={"prompts": Prompts(**lists)})
 
 

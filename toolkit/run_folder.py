@@ -173,7 +173,7 @@ class RunFolder:
 
     def checkpoint_updates(self) -> list[int]:
         """The updates that can be resumed from, oldest first."""
-        return sorted(int(path.name) for path in self.checkpoints.glob("[0-9]*") if path.name.isdigit())
+        return updates_in(self.checkpoints)
 
     def lora_files(self) -> list[Path]:
         """The finished LoRA files; one that is still being written begins with a dot."""
@@ -182,6 +182,11 @@ class RunFolder:
     def request_stop(self) -> None:
         """Ask the run to end at the next update, keeping the best checkpoint; needs no signals."""
         atomic.write_file(self.stop_file, "stop\n")
+
+
+def updates_in(checkpoints: Path) -> list[int]:
+    """The updates with a complete checkpoint in that folder, oldest first."""
+    return sorted(int(path.name) for path in checkpoints.glob("[0-9]*") if path.name.isdigit())
 
 
 def is_alive(pid: int, started: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -31,6 +32,19 @@ class WordPair(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.positive} / {self.negative}"
+
+
+def caption(word: str, prompt: str) -> str:
+    """The text a reward reads for a control word: "word. prompt", as the published SRPO code builds it."""
+    return f"{word}. {prompt}"
+
+
+def positive_and_negative(prompts: Sequence[str], words: Sequence[WordPair]) -> list[list[str]]:
+    """The two texts of each picture, [B][2]; one pair per prompt."""
+    return [
+        [caption(pair.positive, prompt), caption(pair.negative, prompt)]
+        for prompt, pair in zip(prompts, words, strict=True)
+    ]
 
 
 class LibraryPair(BaseModel):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from toolkit import atomic
 from toolkit.errors import UsageError
+from toolkit.run_folder import updates_in
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Checkpoints:
 
     def updates(self) -> list[int]:
         """Complete checkpoints, oldest first."""
-        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
+        return updates_in(self.folder)
 
     def save(
         self, update: int, adapter: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], events_length: int

@@ -1,7 +1,7 @@
 """Guards against reward hacking: what is watched, when it is bad, and what that means for the run.
 
-The thresholds were fixed on the demo world's validation prompts before the runs reported in docs/demo.md. Everything
-here is pure: checks come in as the plain values of events, so a resumed run decides as the first one did.
+The thresholds are first choices from a few runs on the demo world; benchmarks/guard_runs.py holds them to healthy and
+bad ones. Everything here is pure: checks come in as the plain values of events, so a resumed run decides alike.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
     better = [check for check in healthy if _score(check) > _score(base)]
     best = max(better, key=_score, default=base).update
     alarms = _alarms(checks)
-    stale = sum(check.update > best for check in checks) if len(checks) > 1 else 0
+    stale = sum(check.update > best for check in checks)
     stop = bool(alarms) or stale >= patience
     return Verdict(
         best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)

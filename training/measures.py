@@ -45,6 +45,11 @@ def recall(image_features: Tensor, text_features: Tensor, wanted: Tensor, k: int
     return (nearest == wanted[:, None]).any(dim=1).float().mean()
 
 
+def word_cosine(target: Tensor) -> Tensor:
+    """Mean cosine of the two words' texts, scalar. target: unit features [B, 2, D]."""
+    return (target[:, 0] * target[:, 1]).sum(dim=1).mean()
+
+
 def auc(positive: Tensor, negative: Tensor) -> float:
     """Probability that a positive score exceeds a negative one, ties counted half (Mann-Whitney)."""
     difference = positive[:, None] - negative[None, :]

@@ -17,7 +17,7 @@ import torch
 from toolkit import prompts
 from toolkit.errors import PalateError
 from toolkit.recipe import Recipe, Section
-from toolkit.words import WordPair
+from toolkit.words import WordPair, caption, positive_and_negative
 from training import build, measures
 from training.validation import Renderer
 
@@ -40,18 +40,17 @@ class WordScorer:
     @torch.no_grad()
     def separation(self, pair: WordPair) -> dict[str, float]:
         """AUC in 0..1 (0.5 = the reward cannot tell them apart) and the cosine of the two texts."""
-        texts = [[f"{word}. {prompt}" for word in (pair.positive, pair.negative)] for prompt in self._prompts]
-        target = self._reward.target(texts)
+        target = self._reward.target(positive_and_negative(self._prompts, [pair] * len(self._prompts)))
         sides = []
         for word in (pair.positive, pair.negative):
             scores = self._reward.score(self._of(word), target)
             sides.append(scores[:, 0] - scores[:, 1])
-        cosine = float((target[:, 0] * target[:, 1]).sum(dim=1).mean()) if target.ndim == 3 else float("nan")
+        cosine = float(measures.word_cosine(target)) if target.ndim == 3 else float("nan")
         return {"separation": measures.auc(*sides), "cosine": cosine}
 
     def _of(self, word: str) -> torch.Tensor:
         if word not in self._pictures:
-            self._pictures[word] = self._render([f"{word}. {prompt}" for prompt in self._prompts])
+            self._pictures[word] = self._render([caption(word, prompt) for prompt in self._prompts])
         return self._pictures[word]
 
 

@@ -120,13 +120,11 @@ def save_lora(run: RunFolder, recipe: Recipe, policy: Policy, adapter: dict, upd
             update=update,
         ),
     )
+    names = [f"{facts.component}.{name}" for name in adapter]
+    if odd := lora_file.unmatched(names, dict(policy.network.named_modules()), facts.component):
+        raise PalateError(f"The LoRA names `{odd[0]}`, which the base does not have.", action="Report this as a bug.")
     path = run.lora / f"{recipe.name}.safetensors"
     lora_file.save(path, adapter, description, dtype=recipe.lora.file_dtype)
-    names = lora_file.load(path, facts.component)
-    if odd := lora_file.unmatched(
-        [f"{facts.component}.{name}" for name in names], dict(policy.network.named_modules()), facts.component
-    ):
-        raise PalateError(f"The LoRA names `{odd[0]}`, which the base does not have.", action="Report this as a bug.")
     return path
 
 

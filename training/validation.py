@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.prompts import Prompt
-from toolkit.words import WordPair
+from toolkit.words import WordPair, positive_and_negative
 from training import measures
 from training.contracts import Conditioning, Policy, Reward
 from training.randomness import Rng
@@ -92,7 +92,7 @@ class Panel:
         if second is not None and hasattr(second, "embed_images"):
             values |= self._feature_values(second, images)
         if self._pairs and hasattr(self._scorers.get("reward"), "embed_texts"):
-            values["words"] = self._word_cosine(self._scorers["reward"])
+            values["words"] = measures.word_cosine(self._scorers["reward"].target(self._texts()))
         return {name: float(value) for name, value in values.items()}
 
     def relative(self, scorer: Reward, images: Tensor) -> Tensor:
@@ -104,10 +104,7 @@ class Panel:
         return scores[:, 0] - scores[:, 1]
 
     def _texts(self) -> list[list[str]]:
-        return [
-            [f"{pair.positive}. {prompt.text}", f"{pair.negative}. {prompt.text}"]
-            for prompt, pair in zip(self._prompts, self._pairs, strict=True)
-        ]
+        return positive_and_negative([prompt.text for prompt in self._prompts], self._pairs)
 
     def _feature_values(self, second: Any, images: Tensor) -> dict[str, Tensor]:
         features = second.embed_images(images)
@@ -120,7 +117,3 @@ class Panel:
             "diversity": measures.diversity(features),
             "distance": 1 - (features * self._base_features).sum(dim=1).mean(),
         }
-
-    def _word_cosine(self, reward: Any) -> Tensor:
-        target = reward.target(self._texts())
-        return (target[:, 0] * target[:, 1]).sum(dim=1).mean()

@@ -105,6 +105,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer, factor: float, module: nn.Module) -> None:
+    """One optimizer step at `factor` times the base rate, the module's gradient clipped to length 1."""
+    set_learning_rate(optimizer, factor)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimizer.step()
+
+
 def as_half(module: M) -> M:
     """A fp16 copy for shipping."""
     return copy.deepcopy(module).half()

@@ -93,11 +93,7 @@ def train(minutes: float = 24, resume: bool = False) -> None:
         model.train()
         contrastive, style, quality = Lesson.draw(source, SIZES).losses(towers, softmax_loss)
         loss = contrastive + STYLE_WEIGHT * style + QUALITY_WEIGHT * quality
-        common.set_learning_rate(optimizer, clock.cosine(step))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        common.descend(loss, optimizer, clock.cosine(step), model)
         average.update(model)
         if step % 100 == 0:
             parts = " ".join(f"{float(part.detach()):.3f}" for part in (contrastive, style, quality))

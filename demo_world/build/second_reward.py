@@ -97,11 +97,7 @@ def train(minutes: float = 16, resume: bool = False) -> None:
     while clock.progress < 1:
         contrastive, style, quality = Lesson.draw(source, SIZES).losses(towers, contrast)
         loss = contrastive + STYLE_WEIGHT * style + QUALITY_WEIGHT * quality
-        common.set_learning_rate(optimizer, clock.cosine(step, warmup=200))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        common.descend(loss, optimizer, clock.cosine(step, warmup=200), model)
         average.update(model)
         if step % 100 == 0:
             parts = " ".join(f"{float(part.detach()):.3f}" for part in (contrastive, style, quality))

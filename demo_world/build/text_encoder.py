@@ -121,11 +121,7 @@ def train(minutes: float = 10) -> None:
     while clock.progress < 1:
         images, texts = source.contrastive_batch(96)
         loss = softmax_loss(towers.scale() * towers.encode_images(images) @ towers.encode_texts(texts).T)
-        common.set_learning_rate(optimizer, clock.cosine(step))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        optimizer.step()
+        common.descend(loss, optimizer, clock.cosine(step), trainee)
         average.update(trainee.text)
         if step % 100 == 0:
             common.log("text_encoder", f"step {step} loss {loss.item():.3f}")

@@ -93,11 +93,7 @@ def train(minutes: float = 9) -> None:
         posterior = model.encode(target).latent_dist
         loss = reconstruction_loss(model.decode(posterior.sample()).sample, target)
         loss = loss + 2e-3 * posterior.kl().mean() / target[0].numel() * 3
-        common.set_learning_rate(optimizer, clock.cosine(step))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        common.descend(loss, optimizer, clock.cosine(step), model)
         average.update(model)
         if step % 100 == 0:
             common.log("vae", f"step {step} loss {float(loss):.4f}")
@@ -128,11 +124,7 @@ def refine_decoder(minutes: float = 5) -> None:
             latents = model.encode(target).latent_dist.mean
             latents += torch.randn_like(latents) * 0.05 / model.config.scaling_factor
         loss = reconstruction_loss(decoder(latents), target)
-        common.set_learning_rate(optimizer, clock.cosine(step))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
+        common.descend(loss, optimizer, clock.cosine(step), decoder)
         average.update(decoder)
         step += 1
     model.decoder = average.module

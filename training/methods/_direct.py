@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from toolkit.words import WordPair
+from toolkit.words import positive_and_negative
 from training.augmentations import augment
 from training.contracts import Policy, PromptBatch, Reward
 from training.randomness import Rng
+from training.rollout import sample
 
 
-def caption(word: str, prompt: str) -> str:
-    """The text a reward reads for a control word: "word. prompt", as the published SRPO code builds it."""
-    return f"{word}. {prompt}"
-
-
-def positive_and_negative(prompts: Sequence[str], words: Sequence[WordPair]) -> list[list[str]]:
-    """The two texts of each picture, [B][2]."""
-    return [
-        [caption(pair.positive, prompt), caption(pair.negative, prompt)]
-        for prompt, pair in zip(prompts, words, strict=True)
-    ]
+def recover_error(recovered: Tensor, x0: Tensor) -> Tensor:
+    """||recovered - x0|| / ||x0|| per sample, [B], for the log: blur and wrong levels show here."""
+    return (recovered.detach() - x0).flatten(1).norm(dim=1) / x0.flatten(1).norm(dim=1)
 
 
 class DirectReward(BaseModel):
@@ -52,6 +44,13 @@ class DirectReward(BaseModel):
         le=2,
         description="Random shift, scale, blur and noise before the reward; 0 turns the safeguard off.",
     )
+
+    def rollout(self, policy: Policy, noise: Tensor, batch: PromptBatch) -> Tensor:
+        """Clean latents from noise [B, ...], without gradient."""
+        return sample(
+            policy, noise, batch.conditioning,
+            steps=self.rollout_steps, guidance_scale=self.rollout_guidance_scale, shift=self.shift,
+        )  # fmt: skip
 
     def see(self, images: Tensor, reward: Reward, target: Any, rng: Rng) -> Tensor:
         """Scores [B, T] of the augmented pictures."""

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from training import interpolants
 from training.contracts import Policy, PromptBatch, Report, Reward
-from training.methods._direct import WordedReward
+from training.methods._direct import WordedReward, recover_error
 from training.randomness import Rng
-from training.rollout import sample
 
 
 def early_weight(sigma_share: Tensor) -> Tensor:
@@ -46,10 +45,7 @@ class DirectAlign(WordedReward):
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """One report per drawn level."""
         noise = rng.normal("noise", policy.latent_shape)
-        x0 = sample(
-            policy, noise, batch.conditioning,
-            steps=self.rollout_steps, guidance_scale=self.rollout_guidance_scale, shift=self.shift,
-        )  # fmt: skip
+        x0 = self.rollout(policy, noise, batch)
         target = self.preference_target(reward, batch)
         for draw in range(self.draws):
             known = noise if self.noise_coupling == "rollout" else rng.normal(f"known.{draw}", policy.latent_shape)
@@ -63,6 +59,5 @@ class DirectAlign(WordedReward):
             recovered = interpolants.recover(estimate, known, to.alpha, to.sigma)
             score = self.preference_score(policy, reward, recovered, target, rng)
             weight = early_weight(share) if self.sigma_weighting == "early" else 1.0
-            error = (recovered.detach() - x0).flatten(1).norm(dim=1) / x0.flatten(1).norm(dim=1)
-            metrics = {"reward": score.detach(), "sigma": sigma_in, "recover_error": error}
+            metrics = {"reward": score.detach(), "sigma": sigma_in, "recover_error": recover_error(recovered, x0)}
             yield Report(-(weight * score).mean() / self.draws, metrics)

@@ -10,11 +10,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from toolkit.words import positive_and_negative
 from training import interpolants
 from training.contracts import Policy, PromptBatch, Report, Reward
-from training.methods._direct import DirectReward, positive_and_negative
+from training.methods._direct import DirectReward, recover_error
 from training.randomness import Rng
-from training.rollout import sample
 from training.schedules import Level
 
 EDGE = 5  # the published code draws m in {5, …, T - 5}
@@ -84,10 +84,7 @@ class Srpo(DirectReward):
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """One report for both branches together, or one each."""
         noise = rng.normal("noise", policy.latent_shape, shared=self.shared_noise)
-        x0 = sample(
-            policy, noise, batch.conditioning,
-            steps=self.rollout_steps, guidance_scale=self.rollout_guidance_scale, shift=self.shift,
-        )  # fmt: skip
+        x0 = self.rollout(policy, noise, batch)
         known = noise if self.noise_coupling == "rollout" else rng.normal("known", policy.latent_shape)
         drawn = self.draw_branches(rng.integer("level", EDGE, self.levels - EDGE))
         for group in [drawn] if self.branches == "batched" else [[branch] for branch in drawn]:
@@ -133,8 +130,7 @@ class Srpo(DirectReward):
         rngs = Rng(rng.seed, rng.update, rng.indices * times, rng.device)
         scores = self.see(policy.decode(recovered), reward, target, rngs)
 
-        error = (recovered.detach() - clean).flatten(1).norm(dim=1) / clean.flatten(1).norm(dim=1)
-        loss, metrics = torch.zeros((), device=x0.device), {"recover_error": error}
+        loss, metrics = torch.zeros((), device=x0.device), {"recover_error": recover_error(recovered, clean)}
         gains = sigma_in.rho - to.rho if self.recover == "code" else (sigma_in.sigma - to.sigma) / sigma_in.alpha
         for branch, seen, gain in zip(group, scores.chunk(times), gains.chunk(times), strict=True):
             relative = (branch.weights * seen).sum(dim=1)
