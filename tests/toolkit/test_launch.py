@@ -40,7 +40,8 @@ def test_the_users_folder_cannot_shadow_the_backend(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_run_starts_detached_with_its_own_log(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = "import os; print('session', os.getsid(0) == os.getpid(), os.getcwd())"
+    # It stays a moment, or a busy machine would find it gone before its state is read.
+    script = "import os, time; print('session', os.getsid(0) == os.getpid(), os.getcwd()); time.sleep(2)"
     monkeypatch.setattr(launch, "command", lambda run, processes: [sys.executable, "-c", script])
     run.request_stop()
     child = launch.start(run)
