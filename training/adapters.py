@@ -67,7 +67,7 @@ class Policy:
                 twice = torch.cat([level.timestep, level.timestep])
                 output = self.base.forward(torch.cat([x_t, x_t]), twice, both, guidance_scale)
                 with_text, without = output.float().chunk(2)
-                output = without + guidance_scale * (with_text - without)
+                output = self.base.guide(with_text, without, guidance_scale)
             else:
                 output = self.base.forward(x_t, level.timestep, conditioning, guidance_scale).float()
         return interpolants.FROM_OUTPUT[self.base.parametrisation](output, x_t, level.alpha, level.sigma)
@@ -146,7 +146,7 @@ class Policy:
 
     def _empty(self, size: int) -> Conditioning:
         if self._unconditional is None:
-            self._unconditional = self.base.encode([""])
+            self._unconditional = self.base.encode_nothing()
         return {name: value.expand(size, *value.shape[1:]) for name, value in self._unconditional.items()}
 
 

@@ -32,7 +32,6 @@ class Stage:
             self.encode,
             steps=steps or settings.steps,
             guidance_scale=settings.guidance_scale,
-            shift=self.policy.base.shift,
             seed=recipe.training.seed,
             purpose=purpose,
         )

@@ -113,7 +113,6 @@ class Base(Protocol):
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"]
     guidance: Literal["true", "embedded", "none"]
     latent_shape: tuple[int, ...]
-    shift: float  # of the sampler's grid
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → module names
     lora_facts: LoraFacts
 
@@ -122,7 +121,15 @@ class Base(Protocol):
         ...
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Text conditioning on the base's device, no gradient."""
+        """Text conditioning on the base's device, no gradient: [B, ...] each, of one shape for every prompt."""
+        ...
+
+    def encode_nothing(self) -> Conditioning:
+        """What true guidance guides away from, [1, ...]."""
+        ...
+
+    def guide(self, with_text: Tensor, without: Tensor, guidance_scale: float) -> Tensor:
+        """The family's mixture of two raw outputs, asked for where guidance is "true" and guidance_scale is not 1."""
         ...
 
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:

@@ -35,7 +35,12 @@ def sample(
     *,
     steps: int,
     guidance_scale: float = 1.0,
-    shift: float = 1.0,
+    shift: float | None = None,
 ) -> Tensor:
-    """Clean latents [B, ...] from noise [B, ...] in `steps` network calls."""
-    return trajectory(policy, noise, conditioning, sigma_grid(steps, shift), guidance_scale)[-1]
+    """Clean latents [B, ...] from noise [B, ...] in `steps` network calls; no shift: the family's own levels."""
+    return trajectory(policy, noise, conditioning, sampler_grid(policy, steps, shift), guidance_scale)[-1]
+
+
+def sampler_grid(policy: Policy, steps: int, shift: float | None) -> Tensor:
+    """[steps + 1] levels from noise to image: even ones under `shift`, or the family's own."""
+    return policy.schedule.grid(steps) if shift is None else sigma_grid(steps, shift)

@@ -29,13 +29,12 @@ class Renderer:
         *,
         steps: int,
         guidance_scale: float,
-        shift: float,
         seed: int,
         purpose: str,
     ) -> None:
         """purpose separates the seeds of validation, report and samples from each other."""
         self._policy, self._encode = policy, encode
-        self._steps, self._guidance_scale, self._shift = steps, guidance_scale, shift
+        self._steps, self._guidance_scale = steps, guidance_scale
         self._seed, self._purpose = seed, purpose
 
     def __call__(self, prompts: Sequence[str], number: int = 0) -> Tensor:
@@ -49,7 +48,7 @@ class Renderer:
         noise = Rng(self._seed, number, indices, self._policy.device).normal(self._purpose, self._policy.latent_shape)
         latents = sample(
             self._policy, noise, self._encode(chunk),
-            steps=self._steps, guidance_scale=self._guidance_scale, shift=self._shift,
+            steps=self._steps, guidance_scale=self._guidance_scale,
         )  # fmt: skip
         return self._policy.decode(latents).float().cpu()
 

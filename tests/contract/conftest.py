@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import folders
 
 from toolkit.recipe import Lora, Section
 from training import tables
@@ -33,7 +34,9 @@ def base_class(name: str) -> Any:
 
 
 def build_base(name: str) -> Any:
-    return base_class(name)() if name in FOREIGN else tables.base(Section(name=name))
+    if name in FOREIGN:
+        return base_class(name)()
+    return tables.base(Section(name=name) if name == "demo" else folders.section(name))
 
 
 @cache

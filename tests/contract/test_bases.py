@@ -113,7 +113,7 @@ def test_every_layer_name_finds_a_layer(policy: Policy, layers: str) -> None:
 
 def test_a_rollout_ends_in_finite_latents_that_obey_true_guidance(policy: Policy, x_t: torch.Tensor) -> None:
     conditioning = policy.base.encode(PROMPTS)
-    plain = rollout.sample(policy, x_t, conditioning, steps=3, shift=policy.base.shift)
-    guided = rollout.sample(policy, x_t, conditioning, steps=3, shift=policy.base.shift, guidance_scale=4.0)
+    plain = rollout.sample(policy, x_t, conditioning, steps=3)
+    guided = rollout.sample(policy, x_t, conditioning, steps=3, guidance_scale=4.0)
     assert plain.isfinite().all()
     assert not torch.allclose(plain, guided)

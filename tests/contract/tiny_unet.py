@@ -26,7 +26,6 @@ class TinyUnet:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: Literal["epsilon", "v_prediction"] = "epsilon"
     guidance: ClassVar[Literal["true"]] = "true"
-    shift: ClassVar[float] = 1.0
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ATTENTION,
         "all": [*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2"],
@@ -74,6 +73,12 @@ class TinyUnet:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         rows = [list(prompt.encode()[:TOKENS].ljust(TOKENS)) for prompt in prompts]
         return {"states": self.letters(torch.tensor(rows, device=self.letters.weight.device))}
+
+    def encode_nothing(self) -> Conditioning:
+        return self.encode([""])
+
+    def guide(self, with_text: Tensor, without: Tensor, guidance_scale: float) -> Tensor:
+        return without + guidance_scale * (with_text - without)
 
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         return self.network(x_t, timestep, encoder_hidden_states=conditioning["states"], return_dict=False)[0]

@@ -32,7 +32,6 @@ class TinyBase:
 
     parametrisation = "velocity"
     guidance = "true"
-    shift = 1.0
     lora_layers = {"attention": ["inner"], "all": ["inner", "outer"]}  # noqa: RUF012
     lora_facts = FACTS
     latent_shape = (3, 2, 2)
@@ -50,6 +49,12 @@ class TinyBase:
 
     def encode(self, prompts) -> dict[str, torch.Tensor]:
         return {"text": torch.tensor([[float(len(prompt))] for prompt in prompts])}
+
+    def encode_nothing(self) -> dict[str, torch.Tensor]:
+        return self.encode([""])
+
+    def guide(self, with_text, without, guidance_scale) -> torch.Tensor:
+        return without + guidance_scale * (with_text - without)
 
     def forward(self, x_t, timestep, conditioning, guidance_scale) -> torch.Tensor:
         self.batches.append(len(x_t))

@@ -98,9 +98,16 @@ def test_sigma_zero_is_the_clean_image_in_every_family() -> None:
         assert (level.alpha.item(), level.sigma.item()) == (1.0, 0.0)
 
 
-def test_a_zero_terminal_snr_family_never_divides_by_its_vanishing_alphas() -> None:
+def test_pure_noise_is_the_last_timestep_even_of_a_zero_terminal_snr_family() -> None:
     schedule, known = stable_diffusion(rescale_betas_zero_snr=True)
-    level = schedule.level(torch.tensor([0.97, 1.0]))
+    level = schedule.level(torch.ones(1))
+    assert level.timestep.item() == len(known) - 1
+    assert level.alpha.item() == known[-1].sqrt().item()
+
+
+def test_below_pure_noise_a_zero_terminal_snr_family_never_divides_by_its_vanishing_alphas() -> None:
+    schedule, known = stable_diffusion(rescale_betas_zero_snr=True)
+    level = schedule.level(torch.tensor([0.97, 0.999999]))
     assert known[-1] < 1e-6
     assert (level.alpha >= 0.03).all()
     assert_close(level.alpha, known[level.timestep].sqrt())  # the level of the very timestep that is fed

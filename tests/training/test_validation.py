@@ -42,7 +42,7 @@ class Scorer:
 
 
 def renderer(policy, **changes) -> Renderer:
-    settings = {"steps": 3, "guidance_scale": 1.0, "shift": 1.0, "seed": 4, "purpose": "validation"}
+    settings = {"steps": 3, "guidance_scale": 1.0, "seed": 4, "purpose": "validation"}
     return Renderer(policy, encode, **settings | changes)
 
 

@@ -2,4 +2,7 @@
 
 BASES: dict[str, str] = {
     "demo": "training.bases.demo:Demo",
+    "flux": "training.bases.flux:Flux",
+    "sd15": "training.bases.sd15:Sd15",
+    "sdxl": "training.bases.sdxl:Sdxl",
 }

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from toolkit.errors import UsageError
+from training.bases._packing import PATCH, image_ids, pack, unpack
 from training.contracts import Conditioning, LoraFacts
 from training.schedules import FlowSchedule
-
-PATCH = 2  # FLUX packs 2 x 2 latents into one token
 
 
 class Demo:
@@ -35,7 +34,6 @@ class Demo:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: ClassVar[Literal["velocity"]] = "velocity"
     guidance: ClassVar[Literal["true"]] = "true"
-    shift: ClassVar[float] = 1.0
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"],
         "all": [
@@ -91,6 +89,14 @@ class Demo:
         states = self.text_encoder(tokens.to(self.network.device))
         return {"prompt_embeds": states.last_hidden_state, "pooled": states.pooler_output}
 
+    def encode_nothing(self) -> Conditioning:
+        """The empty prompt."""
+        return self.encode([""])
+
+    def guide(self, with_text: Tensor, without: Tensor, guidance_scale: float) -> Tensor:
+        """Classifier-free guidance (arXiv:2207.12598)."""
+        return without + guidance_scale * (with_text - without)
+
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         """The velocity [B, 4, 16, 16]; guidance is applied by whoever calls."""
         text = conditioning["prompt_embeds"]
@@ -118,25 +124,3 @@ class Demo:
 
     def _parts(self) -> tuple[nn.Module, ...]:
         return (self.network, self.vae, self.text_encoder)
-
-
-def pack(latents: Tensor) -> Tensor:
-    """[B, C, h, w] → tokens [B, h/2 · w/2, 4 C], channel-major inside a token, as FLUX packs them."""
-    batch, channels, height, width = latents.shape
-    blocks = latents.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
-    return blocks.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * PATCH * PATCH)
-
-
-def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """Inverse of `pack`; rows and columns count tokens."""
-    batch, _, size = tokens.shape
-    blocks = tokens.reshape(batch, rows, columns, size // PATCH**2, PATCH, PATCH)
-    return blocks.permute(0, 3, 1, 4, 2, 5).reshape(batch, size // PATCH**2, rows * PATCH, columns * PATCH)
-
-
-def image_ids(rows: int, columns: int, device: torch.device) -> Tensor:
-    """Rope positions (0, row, column) of the image tokens, [rows · columns, 3]."""
-    grid = torch.zeros(rows, columns, 3, device=device)
-    grid[..., 1] = torch.arange(rows, device=device)[:, None]
-    grid[..., 2] = torch.arange(columns, device=device)[None, :]
-    return grid.reshape(-1, 3)

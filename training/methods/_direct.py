@@ -35,8 +35,11 @@ class DirectReward(BaseModel):
         le=50,
         description="Guidance of the call that carries gradient; 1 trains the conditional branch only.",
     )
-    shift: float = Field(
-        default=1.0, gt=0, le=100, description="Shift of the rollout's noise levels; above 1 stays longer in noise."
+    shift: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Shift of the rollout's noise levels; above 1 stays longer in noise. Empty: the base's own levels.",
     )
     augmentation: float = Field(
         default=1.0,

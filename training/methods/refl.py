@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 from training.contracts import Policy, PromptBatch, Report, Reward
 from training.methods._direct import WordedReward
 from training.randomness import Rng
-from training.rollout import trajectory
-from training.schedules import sigma_grid
+from training.rollout import sampler_grid, trajectory
 
 
 class Refl(WordedReward):
@@ -35,7 +34,7 @@ class Refl(WordedReward):
 
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """One report per call."""
-        sigmas = sigma_grid(self.rollout_steps, self.shift)
+        sigmas = sampler_grid(policy, self.rollout_steps, self.shift)
         noise = rng.normal("noise", policy.latent_shape)
         stop = rng.integer("stop", self.first_step, self.last_step)
         walked = trajectory(

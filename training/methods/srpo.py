@@ -40,7 +40,9 @@ class Srpo(DirectReward):
 
     needs: ClassVar[frozenset[str]] = frozenset({"differentiable", "text_conditioned", "words"})
 
-    shift: float = Field(default=3.0, gt=0, le=100, description="Shift of the rollout's noise levels (3 for FLUX).")
+    shift: float | None = Field(
+        default=3.0, gt=0, le=100, description="Shift of the rollout's noise levels (3 for FLUX)."
+    )
     guidance_scale: float = Field(default=3.5, ge=0, le=50, description="Guidance of the call that carries gradient.")
     sigma_low: float = Field(default=0.75, gt=0, lt=1, description="Late (clean) end of the trained noise levels.")
     sigma_high: float = Field(

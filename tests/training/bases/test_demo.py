@@ -8,7 +8,8 @@ from diffusers import FluxPipeline
 from torch.testing import assert_close
 
 from toolkit.errors import UsageError
-from training.bases.demo import Demo, image_ids, pack, unpack
+from training.bases._packing import image_ids, pack, unpack
+from training.bases.demo import Demo
 
 
 @pytest.fixture(scope="module")
