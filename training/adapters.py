@@ -76,6 +76,12 @@ class Policy:
         """Pictures [B, 3, H, W] in [0, 1], with gradient."""
         return self.base.decode(latents)
 
+    def release_text(self) -> None:
+        """Encode the empty prompt for guidance, then let the text encoders go."""
+        if self.base.guidance == "true":
+            self._empty(1)
+        self.base.release_text()
+
     @contextmanager
     def as_reference(self) -> Iterator[None]:
         """Inside, the network is the frozen base."""

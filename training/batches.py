@@ -21,23 +21,6 @@ class Sharding:
     processes: int = 1
 
 
-class ConditioningCache:
-    """Encodes each prompt once, alone, so that its numbers do not depend on its neighbours."""
-
-    def __init__(self, encode: Callable[[Sequence[str]], Conditioning]) -> None:
-        """encode: a base's text encoding."""
-        self._encode = encode
-        self._known: dict[str, Conditioning] = {}
-
-    def __call__(self, prompts: Sequence[str]) -> Conditioning:
-        """Conditioning [B, …] of prompts, in their order."""
-        for prompt in prompts:
-            if prompt not in self._known:
-                self._known[prompt] = self._encode([prompt])
-        rows = [self._known[prompt] for prompt in prompts]
-        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-
-
 class PromptBatches:
     """Micro-batches of prompts. Sample number i of an update is the same whatever the number of processes."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +14,9 @@ from toolkit import prompts
 from toolkit.recipe import Recipe, Section
 from training import tables
 from training.adapters import Policy
-from training.batches import ConditioningCache, PromptBatches, Sharding
+from training.batches import PromptBatches, Sharding
+from training.contracts import Base
+from training.text_cache import ConditioningCache
 from training.trainer import Parts
 from training.validation import VALIDATION, Panel, Renderer
 
@@ -41,7 +45,16 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
     """The recipe's base with a fresh LoRA on `device`."""
     dtype = getattr(torch, recipe.training.dtype)
     policy = Policy(tables.base(recipe.base), recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype)
-    return Stage(policy, ConditioningCache(policy.base.encode))
+    return Stage(policy, ConditioningCache(policy.base.encode, folder=_text_folder(policy.base), device=device))
+
+
+def _text_folder(base: Base) -> Path | None:
+    return cache_root() / "text" / base.text_id if base.text_id else None
+
+
+def cache_root() -> Path:
+    """Palate's own cache: $PALATE_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("PALATE_CACHE") or Path.home() / ".cache" / "palate")
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
@@ -51,6 +64,8 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     reward = scorer(recipe.reward, accelerator.device)
     second = scorer(recipe.validation.scorer, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
+    built.encode.prepare(prompt.text for prompt in (*train, *validation))
+    built.policy.release_text()
     batches = PromptBatches(
         [prompt.text for prompt in train],
         recipe.words,

@@ -115,6 +115,7 @@ class Base(Protocol):
     latent_shape: tuple[int, ...]
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → module names
     lora_facts: LoraFacts
+    text_id: str  # names all that `encode` depends on, for a cache on disk; empty: not worth one
 
     def to(self, device: torch.device) -> Base:
         """Move every part."""
@@ -122,6 +123,10 @@ class Base(Protocol):
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Text conditioning on the base's device, no gradient: [B, ...] each, of one shape for every prompt."""
+        ...
+
+    def release_text(self) -> None:
+        """Give the text encoders' memory back; a later `encode` loads them again."""
         ...
 
     def encode_nothing(self) -> Conditioning:

@@ -26,6 +26,7 @@ class TinyUnet:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: Literal["epsilon", "v_prediction"] = "epsilon"
     guidance: ClassVar[Literal["true"]] = "true"
+    text_id: ClassVar[str] = ""
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ATTENTION,
         "all": [*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2"],
@@ -73,6 +74,9 @@ class TinyUnet:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         rows = [list(prompt.encode()[:TOKENS].ljust(TOKENS)) for prompt in prompts]
         return {"states": self.letters(torch.tensor(rows, device=self.letters.weight.device))}
+
+    def release_text(self) -> None:
+        pass
 
     def encode_nothing(self) -> Conditioning:
         return self.encode([""])

@@ -32,6 +32,7 @@ class TinyBase:
 
     parametrisation = "velocity"
     guidance = "true"
+    text_id = ""
     lora_layers = {"attention": ["inner"], "all": ["inner", "outer"]}  # noqa: RUF012
     lora_facts = FACTS
     latent_shape = (3, 2, 2)
@@ -49,6 +50,9 @@ class TinyBase:
 
     def encode(self, prompts) -> dict[str, torch.Tensor]:
         return {"text": torch.tensor([[float(len(prompt))] for prompt in prompts])}
+
+    def release_text(self) -> None:
+        pass
 
     def encode_nothing(self) -> dict[str, torch.Tensor]:
         return self.encode([""])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.words import WordPair
-from training.batches import ConditioningCache, PromptBatches, Sharding
+from training.batches import PromptBatches, Sharding
 
 PROMPTS = [f"prompt {number}" for number in range(7)]
 PAIR = WordPair(positive="3d", negative="flat")
@@ -91,16 +91,3 @@ def test_word_pairs_are_drawn_by_their_weights() -> None:
 
 def test_a_method_without_words_gets_none() -> None:
     assert batches(words=[]).micro_batch(0, 0)[0].words == []
-
-
-def test_conditioning_is_encoded_alone_once_and_given_back_in_order() -> None:
-    asked = []
-
-    def spy(prompts):
-        asked.append(list(prompts))
-        return encode(prompts)
-
-    cache = ConditioningCache(spy)
-    assert cache(["aaa", "b", "aaa"])["length"].flatten().tolist() == [3.0, 1.0, 3.0]
-    assert cache(["b"])["length"].tolist() == [[1.0]]
-    assert asked == [["aaa"], ["b"]]

@@ -29,6 +29,15 @@ class BaseSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str = Field(description="Hub id, local folder in diffusers layout, or one checkpoint file.")
+    layout: str | None = Field(
+        default=None, description="For one checkpoint file: Hub id or folder with its configs and tokenizers."
+    )
+    parts: dict[str, str] = Field(
+        default={}, description="Components from files of their own, such as {transformer: flux1-dev.safetensors}."
+    )
+    comfyui: str | None = Field(
+        default=None, description="ComfyUI's folder; names in `parts` are looked up in its model folders."
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub; empty: the newest.")
     dtype: Dtype = Field(default="bfloat16", description="Precision that the frozen weights are kept in.")
     width: int = Field(default=1024, ge=16, le=4096, description="Picture width in pixels.")
@@ -36,6 +45,14 @@ class BaseSettings(BaseModel):
     max_tokens: int | None = Field(
         default=None, ge=8, le=2048, description="Longest prompt in tokens; empty: the family's own."
     )
+    quantisation: Literal["none", "int8_weight_only", "int8", "nf4"] = Field(
+        default="none",
+        description="Frozen network weights: int8_weight_only (torchao, also on CPU), int8 or nf4 (bitsandbytes).",
+    )
+    offload: bool = Field(
+        default=False, description="Keep the network in RAM and bring its layers to the GPU as they are needed."
+    )
+    compile: bool = Field(default=False, description="Compile the repeated blocks: slow first step, faster others.")
     gradient_checkpointing: bool = Field(
         default=True, description="Recompute activations in the backward pass: far less memory, about a third slower."
     )
@@ -59,7 +76,7 @@ class DiffusersBase:
     def __init__(self, settings: BaseSettings) -> None:
         """Load the network and the VAE on the CPU, frozen; text encoders wait until a prompt needs them."""
         self.settings = settings
-        self.pipe: Any = _loading.load_pipeline(self.pipeline, settings, text=False)
+        self.pipe: Any = self._load(text=False)
         self.network: Any = getattr(self.pipe, self.component)
         self.vae: Any = self.pipe.vae
         for part in (self.network, self.vae):
@@ -78,8 +95,13 @@ class DiffusersBase:
     def to(self, device: torch.device) -> DiffusersBase:
         """Move every part."""
         self.device = device
-        for part in (self.network, self.vae):
-            part.to(device)
+        self.vae.to(device)
+        if self.settings.offload:
+            self.network.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
+        else:
+            self.network.to(device)
+        if self.settings.compile:
+            self.network.compile_repeated_blocks()
         if self._text is not None:
             self._text.to(device)
         return self
@@ -88,12 +110,20 @@ class DiffusersBase:
     def text(self) -> Any:
         """The pipeline's text half, loaded when first asked for."""
         if self._text is None:
-            self._text = _loading.load_pipeline(self.pipeline, self.settings, text=True).to(self.device)
+            self._text = self._load(text=True).to(self.device)
         return self._text
+
+    @property
+    def text_id(self) -> str:
+        """Weights, precision and length limit of the text half; all of its files where they are local."""
+        return _loading.text_id(self.settings)
 
     def release_text(self) -> None:
         """Give the text encoders' memory back; they load again should a new prompt come."""
         self._text = None
+
+    def _load(self, *, text: bool) -> Any:
+        return _loading.load_pipeline(self.pipeline, self.settings, component=self.component, text=text)
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:

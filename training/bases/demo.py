@@ -34,6 +34,7 @@ class Demo:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: ClassVar[Literal["velocity"]] = "velocity"
     guidance: ClassVar[Literal["true"]] = "true"
+    text_id: ClassVar[str] = ""
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"],
         "all": [
@@ -96,6 +97,9 @@ class Demo:
     def guide(self, with_text: Tensor, without: Tensor, guidance_scale: float) -> Tensor:
         """Classifier-free guidance (arXiv:2207.12598)."""
         return without + guidance_scale * (with_text - without)
+
+    def release_text(self) -> None:
+        """Nothing to gain: the text encoder is tiny and stays."""
 
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         """The velocity [B, 4, 16, 16]; guidance is applied by whoever calls."""
