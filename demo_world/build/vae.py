@@ -82,7 +82,7 @@ def train(minutes: float = 9) -> None:
     """Train, export an early version after a minute, then the averaged weights."""
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
-    world = load_world(with_extra=True)
+    world = load_world("objects")
     pairs = world.pairs("train")
     model = new_model()
     average = common.Average(model, 0.998)
@@ -110,7 +110,7 @@ def refine_decoder(minutes: float = 5) -> None:
     """Sharpen the decoder alone, on slightly noisy latents; cached latents stay valid. Replaces weights/vae."""
     torch.manual_seed(SEED + 1)
     rng = random.Random(SEED + 1)
-    world = load_world(with_extra=True)
+    world = load_world("objects")
     pairs = world.pairs("train")
     model: Any = AutoencoderKL.from_pretrained(common.WEIGHTS / "vae", torch_dtype=torch.float32)
     before = psnr(model.eval().requires_grad_(False).to(memory_format=torch.channels_last), world)

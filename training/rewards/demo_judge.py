@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import ResNetForImageClassification
+from transformers import RegNetForImageClassification
 
 from training.rewards._dual_encoder import check_images, to_square
 
@@ -27,7 +27,7 @@ class DemoJudge(nn.Module):
         """Load the weights that ship with Palate, frozen."""
         super().__init__()
         folder = Path(str(files("demo_world") / "weights" / "judge"))
-        self.model: Any = ResNetForImageClassification.from_pretrained(
+        self.model: Any = RegNetForImageClassification.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32
         )
         self.eval().requires_grad_(False)
