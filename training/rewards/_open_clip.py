@@ -25,7 +25,8 @@ class OpenClipTowers(nn.Module):
         super().__init__()
         self.name, self.dtype = name, dtype
         self.model: Any = sources.fill(maker(config), weights, file).to(dtype)
-        self.tokenizer: Any = open_clip.SimpleTokenizer(context_length=self.model.context_length)
+        options = config["text_cfg"].get("tokenizer_kwargs", {})
+        self.tokenizer: Any = open_clip.SimpleTokenizer(context_length=self.model.context_length, **options)
         self.size = int(config["vision_cfg"]["image_size"])
 
     def encode_images(self, pixels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class ScorerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="Precision of the weights; bfloat16 halves the memory, scores move by under 1%."
+        default="float32", description="Precision of the weights; bfloat16 halves the memory and moves scores a little."
     )
     frames: int = Field(default=8, ge=1, le=64, description="Frames of a video that are scored, evenly spaced.")
 

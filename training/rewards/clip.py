@@ -80,4 +80,5 @@ def _with_open_clip(source: str, dtype: torch.dtype) -> tuple[Any, Preprocessing
     file = sources.locate(source, *OPEN_CLIP_FILES)
     towers = OpenClipTowers("clip", model, sources.read_weights(file), file, dtype)
     mean, std = seen.get("mean", CLIP_MEAN), seen.get("std", CLIP_STD)
-    return towers, Preprocessing(towers.size, mean, std, GEOMETRY[seen.get("resize_mode", "shortest")])
+    geometry, smoothing = GEOMETRY[seen.get("resize_mode", "shortest")], seen.get("interpolation", "bicubic")
+    return towers, Preprocessing(towers.size, mean, std, geometry, smoothing)
