@@ -1,4 +1,4 @@
-"""Both towers of a CLIP or SigLIP in transformers' layout, and single towers of them."""
+"""A CLIP or SigLIP in transformers' layout: both towers, and how its description and its tokenizer are read."""
 
 from __future__ import annotations
 
