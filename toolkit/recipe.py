@@ -182,34 +182,56 @@ def check(recipe: Recipe) -> None:
     """Refuse what cannot work before anything loads. Raises UsageError."""
     method = catalogue.find("methods", recipe.method.name)
     base = catalogue.find("bases", recipe.base.name)
-    reward = catalogue.find("rewards", recipe.reward.name)
-    scorer = catalogue.find("rewards", recipe.validation.scorer.name)
-    for kind, section in (
-        ("methods", recipe.method), ("bases", recipe.base),
-        ("rewards", recipe.reward), ("rewards", recipe.validation.scorer),
-    ):  # fmt: skip
+    for kind, section in (("methods", recipe.method), ("bases", recipe.base)):
         catalogue.check_settings(kind, section.name, section.settings)
-    for role, entry in (("reward", reward), ("validation scorer", scorer)):
-        if entry.held_out:
+    trained, selecting = _scorers(recipe.reward), _scorers(recipe.validation.scorer)
+    for role, sections in (("reward", trained), ("validation scorer", selecting)):
+        for name in (section.name for section in sections if catalogue.find("rewards", section.name).held_out):
             raise UsageError(
-                f"`{entry.name}` judges the final report and may not be the {role}.",
-                action=f"Choose another {role}: {_others(entry.name)}.",
+                f"`{name}` judges the final report and may not be the {role}.",
+                action=f"Choose another {role}: {_others(name)}.",
             )
-    if recipe.reward == recipe.validation.scorer:
+    for both in (section.name for section in trained if section in selecting):
         raise UsageError(
-            f"`{reward.name}` is both trained on and used to choose the best checkpoint.",
+            f"`{both}` is both trained on and used to choose the best checkpoint.",
             cause="A reward that is being gamed cannot notice it.",
-            action=f"Choose another validation scorer: {_others(reward.name)}.",
+            action=f"Choose another validation scorer: {_others(both)}.",
         )
-    missing = sorted(set(method.needs) - set(base.gives) - set(reward.gives) - ({"words"} if recipe.words else set()))
+    missing = sorted(set(method.needs) - set(base.gives) - _gives(trained) - ({"words"} if recipe.words else set()))
     if missing:
-        raise UsageError(_missing(missing[0], method.name, reward.name, base.name))
+        raise UsageError(_missing(missing[0], method.name, recipe.reward.name, base.name))
+    compares = (method.defaults() | recipe.method.settings).get("preference") == "relative"
+    if compares and "text_conditioned" not in _gives(trained):
+        raise UsageError(
+            f"`{method.name}` would learn nothing: `{recipe.reward.name}` ignores text, so both words score the same.",
+            action="Set `method.preference` to `plain`, or choose a reward that reads the prompt.",
+        )
+    if recipe.words and "text_conditioned" not in _gives(selecting):
+        raise UsageError(
+            f"`{recipe.validation.scorer.name}` ignores text and cannot tell which checkpoint follows the words.",
+            action="Choose a validation scorer that reads the prompt.",
+        )
+
+
+def _scorers(section: Section) -> list[Section]:
+    """The scorers that a checked reward section stands for: itself, or its parts where its settings name some."""
+    catalogue.check_settings("rewards", section.name, section.settings)
+    parts = (catalogue.find("rewards", section.name).defaults() | section.settings).get("parts")
+    if parts is None:
+        return [section]
+    return [leaf for part in parts for leaf in _scorers(Section.model_validate(part["reward"]))]
+
+
+def _gives(scorers: list[Section]) -> set[str]:
+    """What a sum of scorers gives: all that one of them gives, but a gradient only if each has one."""
+    each = [set(catalogue.find("rewards", section.name).gives) for section in scorers]
+    return set.union(*each) - ({"differentiable"} - set.intersection(*each))
 
 
 def _missing(need: str, method: str, reward: str, base: str) -> str:
     return {
         "text_conditioned": f"`{method}` compares words, but the reward `{reward}` ignores text. Choose one that reads "
-        "the prompt, or the method `direct_align`.",
+        "the prompt, or the method `direct_align` with `preference: plain`.",
         "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. "
         "Choose a differentiable reward.",
         "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",

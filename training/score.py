@@ -45,7 +45,8 @@ class WordScorer:
         for word in (pair.positive, pair.negative):
             scores = self._reward.score(self._of(word), target)
             sides.append(scores[:, 0] - scores[:, 1])
-        cosine = float(measures.word_cosine(target)) if target.ndim == 3 else float("nan")
+        has_texts = hasattr(self._reward, "embed_texts")
+        cosine = float(measures.word_cosine(target)) if has_texts else float("nan")
         return {"separation": measures.auc(*sides), "cosine": cosine}
 
     def _of(self, word: str) -> torch.Tensor:

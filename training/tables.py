@@ -45,8 +45,19 @@ def base(section: Section) -> Base:
 
 
 def reward(section: Section) -> Reward:
-    """The reward, loaded on the CPU, frozen."""
-    return _build(load_class(REWARDS, section.name), section)
+    """The reward, loaded on the CPU, frozen. One whose settings name other rewards receives them built.
+
+    Raises UsageError, also when a held-out scorer is to be part of another.
+    """
+    cls = load_class(REWARDS, section.name)
+    settings = _settings(cls, section)
+    if not hasattr(settings, "sections"):
+        return _build(cls, section)
+    parts: list[Section] = settings.sections()  # type: ignore[attr-defined]
+    for part in parts:
+        if load_class(REWARDS, part.name).held_out:
+            raise UsageError(f"`{part.name}` judges the final report and may not be part of `{section.name}`.")
+    return cls(settings, [reward(part) for part in parts])
 
 
 def _build(cls: Any, section: Section) -> Any:

@@ -61,8 +61,8 @@ def policy(base_name: str) -> Policy:
 
 
 @pytest.fixture(scope="session")
-def reward_of() -> Callable[[str], Any]:
-    return cache(lambda name: tables.reward(Section(name=name)))
+def reward_of(reward_section: Callable[..., Section]) -> Callable[[str], Any]:
+    return cache(lambda name: tables.reward(reward_section(name)))
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,22 @@ def test_a_number_without_a_dot_is_a_number_in_every_place() -> None:
 def test_srpo_is_refused_with_a_reward_that_ignores_text() -> None:
     said = refusal({"words": WORDS, "method": "srpo", "reward": "blind"})
     assert "`srpo` compares words, but the reward `blind` ignores text" in said
-    assert recipe.parse({"words": WORDS, "method": "direct_align", "reward": "blind"}).reward.name == "blind"
+    plain = {"name": "direct_align", "preference": "plain"}
+    assert recipe.parse({"words": WORDS, "method": plain, "reward": "blind"}).reward.name == "blind"
+
+
+@pytest.mark.usefixtures("with_a_blind_reward")
+@pytest.mark.parametrize("method", ["direct_align", {"name": "refl", "preference": "relative"}])
+def test_comparing_words_with_a_reward_that_ignores_them_is_refused(method: Any) -> None:
+    said = refusal({"words": WORDS, "method": method, "reward": "blind"})
+    assert "would learn nothing: `blind` ignores text, so both words score the same." in said
+    assert "Set `method.preference` to `plain`" in said
+
+
+@pytest.mark.usefixtures("with_a_blind_reward")
+def test_a_scorer_that_ignores_text_may_not_choose_between_words() -> None:
+    said = refusal({"words": WORDS, "validation": {"scorer": "blind"}})
+    assert "`blind` ignores text and cannot tell which checkpoint follows the words." in said
 
 
 def test_the_judge_may_neither_train_nor_choose() -> None:
@@ -194,3 +209,45 @@ def test_every_ready_recipe_is_one(path: Path) -> None:
     content = recipe.read(path)
     assert content.words
     assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def mixed(*parts: Any, **more: Any) -> dict[str, Any]:
+    return {"words": WORDS, "reward": {"name": "mixture", "parts": [{"reward": part} for part in parts]}, **more}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"words": WORDS, "reward": "laion_aesthetic"}, "the reward `laion_aesthetic` ignores text"),
+        (mixed("aesthetic_v25", "laion_aesthetic"), "the reward `mixture` ignores text"),
+        (mixed("hpsv21", "demo_judge"), "`demo_judge` judges the final report and may not be the reward"),
+        (mixed("hpsv21", "demo_second"), "`demo_second` is both trained on and used to choose the best checkpoint"),
+        (mixed("hpsv21", {"name": "clip", "varint": "cosine"}), "`clip` has no setting `varint`."),
+        (mixed("hpsv21", "clpi"), "There is no reward `clpi`. Did you mean `clip`?"),
+        (mixed("hpsv21", {"variant": "cosine"}), "`mixture.parts.1.reward` cannot be"),
+        (mixed(), "`mixture.parts` cannot be []"),
+        (mixed({"name": "mixture", "parts": [{"reward": "demo_judge"}]}), "`demo_judge` judges the final report"),
+    ],
+)  # fmt: skip
+def test_a_mixture_is_held_to_what_its_parts_can_do(content: dict[str, Any], words: str) -> None:
+    assert words in refusal(content)
+
+
+def test_a_mixture_is_refused_as_second_scorer_when_a_part_is_trained_on() -> None:
+    scorer = {"name": "mixture", "parts": [{"reward": "pickscore"}, {"reward": "demo"}]}
+    assert "`demo` is both trained on" in refusal({"words": WORDS, "validation": {"scorer": scorer}})
+
+
+@pytest.mark.usefixtures("with_a_blind_reward")
+def test_a_mixture_has_a_gradient_only_if_each_part_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    steep = catalogue.Entry(name="steps", summary="", gives=("text_conditioned",), settings=BLIND.settings)
+    table = {**catalogue.load(), "rewards": {**catalogue.load()["rewards"], "steps": steep}}
+    monkeypatch.setattr(catalogue, "load", lambda: table)
+    assert recipe.parse(mixed("blind", "hpsv21"))
+    assert "follows the reward's gradient, but `mixture` has none" in refusal(mixed("steps", "hpsv21"))
+
+
+def test_a_mixture_may_train_and_survives_the_round_trip() -> None:
+    checked = recipe.parse(mixed("hpsv21", {"name": "clip", "variant": "percent"}, "laion_aesthetic"))
+    assert recipe.parse(yaml.safe_load(checked.to_yaml())) == checked
+    assert recipe.parse({"words": WORDS, "reward": "mixture"}).reward.name == "mixture"

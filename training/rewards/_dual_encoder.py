@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as transforms
+
+from training.rewards._pictures import check_images, uniform_frames
+from training.rewards._scorer import Scorer
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(Scorer):
     """reward(image, text) = <f(image), g(text)>, both unit vectors. A scorer fills in the two towers.
 
     Text features are constants: each text is encoded once and kept, so a word pair costs one image pass.
     """
 
-    differentiable: ClassVar[bool] = True
     gives: ClassVar[frozenset[str]] = frozenset({"differentiable", "text_conditioned", "image_features"})
-    held_out: ClassVar[bool] = False
 
-    def __init__(self) -> None:
+    def __init__(self, frames: int = 8) -> None:
         """An empty text cache."""
-        super().__init__()
+        super().__init__(frames)
         self._texts: dict[str, Tensor] = {}
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -34,10 +34,21 @@ class DualEncoder(nn.Module):
         """The text tower: [B, D], not yet normalised."""
         raise NotImplementedError(type(self).__name__)
 
+    def from_cosine(self, cosine: Tensor) -> Tensor:
+        """The published score of a cosine; by itself the cosine."""
+        return cosine
+
     def embed_images(self, images: Tensor) -> Tensor:
-        """Unit vectors [B, D]. Raises ValueError unless images are [B, 3, H, W] floats in [0, 1]."""
+        """Unit vectors [B, D] of pictures or, as the direction of their frames' mean, of videos.
+
+        Raises ValueError unless images are floats in [0, 1].
+        """
         check_images(images)
-        return functional.normalize(self.image_features(images).float(), dim=-1)
+        if images.ndim == 4:
+            return self._unit_features(images)
+        chosen = uniform_frames(images, self.frames)
+        each = self._unit_features(chosen.flatten(0, 1)).unflatten(0, chosen.shape[:2])
+        return functional.normalize(each.mean(dim=1), dim=-1)
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -55,27 +66,14 @@ class DualEncoder(nn.Module):
         flat = self.embed_texts([text for row in texts for text in row])
         return flat.reshape(len(texts), -1, flat.shape[-1])
 
-    def score(self, images: Tensor, target: Tensor) -> Tensor:
-        """One image pass → cosine with each text, [B, T] float32."""
-        return torch.einsum("bd,btd->bt", self.embed_images(images), target)
+    def score_pictures(self, images: Tensor, target: Tensor) -> Tensor:
+        """One image pass → the score with each text, [B, T] float32."""
+        return self.from_cosine(torch.einsum("bd,btd->bt", self._unit_features(images), target))
 
+    def _unit_features(self, images: Tensor) -> Tensor:
+        return functional.normalize(self.image_features(images).float(), dim=-1)
 
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless images are [B, 3, H, W] floats in [0, 1] (NaN passes: the trainer names it)."""
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(f"a reward wants float pictures [B, 3, H, W], got {images.dtype} {tuple(images.shape)}")
-    low, high = images.detach().aminmax()
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ValueError(f"a reward wants pictures in [0, 1], got [{low:.3g}, {high:.3g}]")
-
-
-def to_square(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """CLIP's preprocessing as a tensor operation: shortest side to `size`, centre crop, normalise. Differentiable.
-
-    Antialiasing matters: without it the scores of large pictures drift far from the published pipelines'.
-    """
-    if images.shape[-2:] != (size, size):
-        bicubic = transforms.InterpolationMode.BICUBIC
-        images = transforms.resize(images, [size], interpolation=bicubic, antialias=True)
-        images = transforms.center_crop(images, [size, size])
-    return transforms.normalize(images.float(), list(mean), list(std))
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DualEncoder:
+        """Forget texts that were encoded before a move to another device or dtype."""
+        self._texts.clear()
+        return super()._apply(fn, recurse)

@@ -10,7 +10,8 @@ from typing import Any
 import open_clip
 from torch import Tensor
 
-from training.rewards._dual_encoder import DualEncoder, to_square
+from training.rewards._dual_encoder import DualEncoder
+from training.rewards._pictures import Preprocessing
 
 
 class DemoReward(DualEncoder):
@@ -23,12 +24,12 @@ class DemoReward(DualEncoder):
         self.model: Any = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
         self.tokenizer: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
         self.eval().requires_grad_(False)
-        self.size = int(self.model.visual.image_size)
-        self.mean, self.std = self.model.visual.preprocess_cfg["mean"], self.model.visual.preprocess_cfg["std"]
+        seen = self.model.visual.preprocess_cfg
+        self.prepare = Preprocessing(int(self.model.visual.image_size), seen["mean"], seen["std"])
 
     def image_features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] → [B, D]."""
-        return self.model.encode_image(to_square(images, self.size, self.mean, self.std))
+        return self.model.encode_image(self.prepare(images))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """[B, D]."""

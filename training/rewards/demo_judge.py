@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import RegNetForImageClassification
 
-from training.rewards._dual_encoder import check_images, to_square
+from training.rewards._pictures import HALF, Preprocessing
+from training.rewards._scorer import Scorer
 
-SIZE = 64
+PREPARE = Preprocessing(64, HALF, HALF)
 
 
-class DemoJudge(nn.Module):
+class DemoJudge(Scorer):
     """Style classifier of the demo world (transformers): is the picture in the style that a text begins with?"""
 
     differentiable: ClassVar[bool] = False
@@ -37,10 +38,9 @@ class DemoJudge(nn.Module):
         return torch.tensor([[self._style(text) for text in row] for row in texts])
 
     @torch.no_grad()
-    def score(self, images: Tensor, target: Tensor) -> Tensor:
+    def score_pictures(self, images: Tensor, target: Tensor) -> Tensor:
         """[B, T]: 1 where the picture's most likely style is the target's; NaN where the text named no style."""
-        check_images(images)
-        logits = self.model(to_square(images, SIZE, (0.5,) * 3, (0.5,) * 3)).logits
+        logits = self.model(PREPARE(images)).logits
         hit = (logits.argmax(dim=1)[:, None] == target.to(logits.device)).float()
         return hit.masked_fill(target.to(logits.device) < 0, float("nan"))
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from training.rewards._dual_encoder import DualEncoder, to_square
+from training.rewards._dual_encoder import DualEncoder
+from training.rewards._pictures import HALF, Preprocessing
 
 
 class DemoSecond(DualEncoder):
@@ -24,11 +25,11 @@ class DemoSecond(DualEncoder):
         self.model: Any = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.eval().requires_grad_(False)
+        self.prepare = Preprocessing(self.model.config.vision_config.image_size, HALF, HALF)
 
     def image_features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] → [B, D]."""
-        pixels = to_square(images, self.model.config.vision_config.image_size, (0.5,) * 3, (0.5,) * 3)
-        return self.model.get_image_features(pixel_values=pixels).pooler_output
+        return self.model.get_image_features(pixel_values=self.prepare(images)).pooler_output
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """[B, D]."""

@@ -1,4 +1,4 @@
-"""Dot-product rewards: one picture pass for any number of texts, each text encoded once, pictures of any shape."""
+"""Dot-product rewards: one picture pass for any number of texts, each text encoded once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from training.randomness import key
-from training.rewards._dual_encoder import DualEncoder, check_images, to_square
+from training.rewards._dual_encoder import DualEncoder
+from training.rewards._pictures import Preprocessing
 
 SIZE, MEAN, STD = 8, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
+PREPARE = Preprocessing(SIZE, MEAN, STD)
 POSITIVE, NEGATIVE = "3d. a cat", "flat. a cat"
 
 
@@ -29,7 +31,7 @@ class TinyEncoder(DualEncoder):
 
     def image_features(self, images: Tensor) -> Tensor:
         self.passes += 1
-        return self.tower(to_square(images, SIZE, MEAN, STD))
+        return self.tower(PREPARE(images))
 
     def text_features(self, texts) -> Tensor:
         self.encoded += texts
@@ -101,54 +103,36 @@ def test_features_have_length_one(pictures: Tensor) -> None:
     assert_close(reward.embed_texts([POSITIVE, NEGATIVE]).norm(dim=1), torch.ones(2))
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        torch.rand(3, 8, 8),
-        torch.rand(1, 4, 8, 8),
-        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
-        torch.rand(1, 3, 8, 8) * 255,
-        torch.rand(1, 3, 8, 8) * 2 - 1.01,
-    ],
-    ids=["no batch", "four channels", "bytes", "0 to 255", "-1 to 1"],
-)
-def test_anything_but_float_pictures_between_0_and_1_is_refused(images: Tensor) -> None:
-    with pytest.raises(ValueError, match="a reward wants"):
-        check_images(images)
-    with pytest.raises(ValueError, match="a reward wants"):
-        TinyEncoder().embed_images(images)
+def test_a_moved_reward_forgets_its_texts_so_that_none_stays_behind_on_another_device() -> None:
+    reward = TinyEncoder()
+    pair_target(reward)
+    reward.to(torch.float64)
+    pair_target(reward)
+    assert reward.encoded == [POSITIVE, NEGATIVE] * 2
 
 
-def test_nan_passes_the_check_so_that_the_trainer_can_name_it() -> None:
-    check_images(torch.full((1, 3, 8, 8), float("nan")))
+def test_another_control_word_is_another_text() -> None:
+    """Oracle 6: nothing of an earlier word's features is used for a later one."""
+    reward = TinyEncoder()
+    first = reward.target([[POSITIVE]])
+    second = reward.target([["clay. a cat"]])
+    assert not torch.equal(first, second)
+    assert torch.equal(second, TinyEncoder().target([["clay. a cat"]]))
 
 
-@pytest.mark.parametrize("shape", [(12, 20), (20, 12), (8, 9), (5, 7)])
-def test_a_picture_that_is_not_square_is_resized_by_its_short_side_and_cropped_in_the_middle(shape: tuple) -> None:
-    """CLIP's own way: the borders of the long side are not seen."""
-    height, width = shape
-    picture = torch.full((1, 3, height, width), 0.5)
-    seen = to_square(picture, SIZE, MEAN, STD)
-    assert seen.shape == (1, 3, SIZE, SIZE)
-    expected = (0.5 - torch.tensor(MEAN)) / torch.tensor(STD)
-    assert_close(seen.mean(dim=(0, 2, 3)), expected, rtol=1e-4, atol=1e-4)
-    scores = TinyEncoder().score(picture, TinyEncoder().target([[POSITIVE]]))
-    assert scores.isfinite().all()
+def test_a_video_is_the_mean_of_its_evenly_spaced_frames(pictures: Tensor) -> None:
+    reward = TinyEncoder()
+    videos = torch.rand(2, 20, 3, 12, 12, generator=torch.Generator().manual_seed(6))
+    scores = reward.score(videos, pair_target(reward, 2))
+    assert reward.frames_scored == 8
+    frames = [1, 3, 6, 8, 11, 13, 16, 18]  # the middles of eight stretches of 2.5 frames
+    each = torch.stack([reward.score(videos[:, i], pair_target(reward, 2)) for i in frames])
+    assert_close(scores, each.mean(dim=0), rtol=1e-5, atol=1e-6)
+    assert reward.frames_scored == 1
+    assert_close(reward.embed_images(videos).norm(dim=1), torch.ones(2))
 
 
-def test_the_borders_of_a_wide_picture_are_invisible() -> None:
-    middle = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
-    wide = torch.cat([torch.zeros(1, 3, 8, 8), middle, torch.ones(1, 3, 8, 8)], dim=-1)
-    assert_close(to_square(wide, SIZE, MEAN, STD), to_square(middle, SIZE, MEAN, STD))
-
-
-def test_a_picture_of_the_right_size_is_only_normalised() -> None:
-    picture = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
-    restored = to_square(picture, SIZE, MEAN, STD) * torch.tensor(STD).reshape(3, 1, 1)
-    assert_close(restored + torch.tensor(MEAN).reshape(3, 1, 1), picture)
-
-
-def test_shrinking_is_antialiased() -> None:
-    """Fine noise is averaged away (std 0.29 over 64 pixels a piece), not sampled."""
-    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
-    assert to_square(noise, SIZE, (0.0,) * 3, (1.0,) * 3).std() < 0.1
+def test_a_short_video_is_scored_whole() -> None:
+    reward = TinyEncoder()
+    reward.score(torch.rand(1, 3, 3, 12, 12), pair_target(reward, 1))
+    assert reward.frames_scored == 3
