@@ -16,6 +16,8 @@ from training import tables
 from training.adapters import Policy
 from training.bases import BASES
 
+SERVED_DEMO = [sys.executable, "-m", "training", "serve-scorer", "demo", "--port", "{port}"]
+SETTINGS = {"remote": {"command": SERVED_DEMO}}  # of rewards that their defaults do not suffice
 FOREIGN = {"tiny_unet": "TinyUnet", "tiny_unet_v": "TinyUnetV"}
 
 
@@ -59,7 +61,7 @@ def policy(base_name: str) -> Policy:
 
 @pytest.fixture(scope="session")
 def reward_of() -> Callable[[str], Any]:
-    return cache(lambda name: tables.reward(Section(name=name)))
+    return cache(lambda name: tables.reward(Section(name=name, settings=SETTINGS.get(name, {}))))
 
 
 @pytest.fixture(scope="session")
