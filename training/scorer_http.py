@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import struct
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -154,8 +155,12 @@ def options(description: str | None = None) -> argparse.ArgumentParser:
 
 
 def serve(describe: Mapping[str, Any], score: Score, port: int) -> None:
-    """Answer on this machine's loopback address until stopped."""
-    with ThreadingHTTPServer(("127.0.0.1", port), _handler(describe, score)) as server:
+    """Answer on this machine's loopback address until stopped. Exits with a sentence when the port is taken."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(describe, score))
+    except OSError as problem:
+        sys.exit(f"Port {port} of this machine cannot be used: {problem.strerror}. Choose another with --port.")
+    with server:
         server.daemon_threads = True
         print(f"Serving {describe['name']} at http://127.0.0.1:{server.server_port}", flush=True)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -124,6 +126,16 @@ def test_every_example_says_what_was_not_run_and_is_described() -> None:
         assert f"examples/scorers/{path.name}" in page
         if path.name != "scorer_http.py":
             assert "the weights were not at hand" in path.read_text(encoding="utf-8").split('"""')[1]
+
+
+def test_the_scorer_on_the_page_runs(tmp_path: Path) -> None:
+    page = (SCORERS.parents[1] / "docs" / "remote-scorers.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "brightness.py").write_text(code)
+    shutil.copy(SCORERS / "scorer_http.py", tmp_path)
+    reward = Remote(Settings(command=(sys.executable, str(tmp_path / "brightness.py"), "--port", "{port}")))
+    assert_close(reward.score(greys(51, 102), reward.target([["a"], ["b"]])), torch.tensor([[0.2], [0.4]]))
+    reward.close()
 
 
 def test_hpsv3_reads_pictures_and_prompts_and_gives_the_mean(start) -> None:

@@ -18,6 +18,7 @@ from training.scorer_http import PORT
 from training.scoring_protocol import Description
 
 LOOPBACK = r"^http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?$"
+ANYWHERE = r"^https?://[^/@\s]+/?$"  # no name:password@, which a recipe would carry about
 PROMPT_PLACE = "{prompt}"
 DEFAULT_URL = f"http://127.0.0.1:{PORT}"
 
@@ -25,12 +26,13 @@ DEFAULT_URL = f"http://127.0.0.1:{PORT}"
 class Settings(BaseModel):
     """Where the scorer is, or how to start it, and how to ask it."""
 
-    # The same rule in the schema, so that a recipe is refused before anything loads.
+    # The same rules in the schema, so that a recipe is refused before anything loads.
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         json_schema_extra={
             "if": {"properties": {"allow_remote_host": {"const": True}}, "required": ["allow_remote_host"]},
+            "then": {"properties": {"url": {"pattern": ANYWHERE}}},
             "else": {"properties": {"url": {"pattern": LOOPBACK}}},
         },
     )
@@ -60,6 +62,8 @@ class Settings(BaseModel):
     def _complete(self) -> Settings:
         if not self.allow_remote_host and not re.fullmatch(LOOPBACK, self.url):
             raise ValueError(f"`{self.url}` is not on this machine; allow_remote_host: true sends pictures elsewhere")
+        if not re.fullmatch(ANYWHERE, self.url):
+            raise ValueError(f"`{self.url}` is not an address like http://host:port, without path and password")
         if self.command and self.url != DEFAULT_URL:
             raise ValueError("give a url or a command, not both")
         if self.command and not any(PORT_PLACE in part for part in self.command):

@@ -279,7 +279,17 @@ def test_a_ctrl_c_for_the_run_does_not_reach_the_scorer(planted: list[str], remo
 def test_only_this_machine_is_asked_unless_allowed(url: str) -> None:
     with pytest.raises(UsageError, match="is not on this machine; allow_remote_host: true sends pictures elsewhere"):
         tables.reward(Section(name="remote", settings={"url": url}))
+
+
+@pytest.mark.parametrize("url", ["http://example.org:8765", "https://10.0.0.2/"])
+def test_another_machine_is_asked_when_allowed(url: str) -> None:
     assert Settings(url=url, allow_remote_host=True).url == url
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://me:secret@example.org", "http://example.org/path", ""])
+def test_what_is_no_plain_address_is_never_asked(url: str) -> None:
+    with pytest.raises(ValidationError, match="is not an address like http://host:port, without path and password"):
+        Settings(url=url, allow_remote_host=True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:80/", "http://[::1]:9", "http://127.1.2.3"])
