@@ -207,6 +207,17 @@ def test_a_strange_reply_is_told_in_a_sentence(reply: tuple, asked: int, sentenc
     assert server.asked == 1 + asked
 
 
+def test_pictures_pass_no_proxy(scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = scripted((200, DESCRIBE))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = scripted((200, DESCRIBE))
+    Remote(Settings(url=server.url))
+    assert (server.asked, proxy.asked) == (1, 0)
+
+
 def test_another_version_is_refused(scripted) -> None:
     server = scripted((200, b'{"protocol": 2}'))
     with pytest.raises(TrainingError, match="speaks version 2 of the protocol; Palate speaks 1"):
