@@ -1,4 +1,4 @@
-"""`python -m training`: train · sample · compare · score · describe. Parses, builds, calls; the CLI is `palate`."""
+"""`python -m training`: train · sample · compare · score · serve-scorer · describe. The CLI is `palate`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from toolkit.errors import PalateError
+from training.scorer_http import PORT
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -74,6 +75,20 @@ def score(
         return
     scorer = scoring.WordScorer(Section(name=base), Section(name=reward))
     print(json.dumps(scorer.separation(WordPair(positive=positive, negative=negative))))
+
+
+@app.command()
+def serve_scorer(
+    name: str,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = PORT,
+    settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of the reward.")] = [],  # noqa: B006
+) -> None:
+    """Serve one of Palate's rewards to other programs on this machine (docs/remote-scorers.md)."""
+    from toolkit.commands import overrides
+    from toolkit.recipe import Section
+    from training.scorer_server import serve
+
+    serve(Section(name=name, settings=overrides(settings)), port)
 
 
 @app.command()

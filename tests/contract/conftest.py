@@ -17,6 +17,8 @@ from training import tables
 from training.adapters import Policy
 from training.bases import BASES
 
+SERVED_DEMO = [sys.executable, "-m", "training", "serve-scorer", "demo", "--port", "{port}"]
+SETTINGS = {"remote": {"command": SERVED_DEMO}}  # of rewards that their defaults do not suffice
 FOREIGN = {"tiny_unet": "TinyUnet", "tiny_unet_v": "TinyUnetV"}
 
 
@@ -62,7 +64,7 @@ def policy(base_name: str) -> Policy:
 
 @pytest.fixture(scope="session")
 def reward_of(reward_section: Callable[..., Section]) -> Callable[[str], Any]:
-    return cache(lambda name: tables.reward(reward_section(name)))
+    return cache(lambda name: tables.reward(reward_section(name, **SETTINGS.get(name, {}))))
 
 
 @pytest.fixture(scope="session")

@@ -12,4 +12,5 @@ REWARDS: dict[str, str] = {
     "mixture": "training.rewards.mixture:Mixture",
     "pickscore": "training.rewards.pickscore:PickScore",
     "siglip": "training.rewards.siglip:Siglip",
+    "remote": "training.rewards.remote:Remote",
 }
