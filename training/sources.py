@@ -41,7 +41,7 @@ def locate(source: str, *names: str) -> Path:
         return here
     if here.is_dir():
         return _in_folder(here, names)
-    repo, revision = _repository(source)
+    repo, revision = repository(source)
     return _explained(source, names[0], lambda: _first_of(names, repo, revision))
 
 
@@ -50,10 +50,21 @@ def locate_folder(source: str, patterns: Sequence[str]) -> Path:
     here = Path(source).expanduser()
     if here.is_dir():
         return here
-    repo, revision = _repository(source)
+    repo, revision = repository(source)
     fetch = huggingface_hub.snapshot_download
     found = _explained(source, "", lambda: fetch(repo, revision=revision, allow_patterns=list(patterns)))
     return Path(found)
+
+
+def repository(source: str) -> tuple[str, str | None]:
+    """A Hub id and its revision, if it names one. Raises UsageError for anything else."""
+    matched = HUB_ID.fullmatch(source)
+    if matched is None:
+        raise UsageError(
+            f"There is no file or folder `{source}`, and it is no Hub id either.",
+            action="A Hub id looks like `owner/name`.",
+        )
+    return matched["repo"], matched["revision"]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -148,16 +159,6 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Path:
         cause=f"Its download is not finished: `{half[0]}`." if half else "",
         action="Download it again." if half else "Give the folder that holds it, or the file itself.",
     )
-
-
-def _repository(source: str) -> tuple[str, str | None]:
-    matched = HUB_ID.fullmatch(source)
-    if matched is None:
-        raise UsageError(
-            f"There is no file or folder `{source}`, and it is no Hub id either.",
-            action="A Hub id looks like `owner/name`.",
-        )
-    return matched["repo"], matched["revision"]
 
 
 def _first_of(names: Sequence[str], repo: str, revision: str | None) -> Path:

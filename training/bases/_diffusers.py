@@ -28,7 +28,7 @@ class BaseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: str = Field(description="Hub id, local folder in diffusers layout, or one checkpoint file.")
+    weights: str = Field(description="Hub id (owner/name, owner/name@revision), diffusers folder, or checkpoint file.")
     layout: str | None = Field(
         default=None, description="For one checkpoint file: Hub id or folder with its configs and tokenizers."
     )
@@ -38,7 +38,6 @@ class BaseSettings(BaseModel):
     comfyui: str | None = Field(
         default=None, description="ComfyUI's folder; names in `parts` are looked up in its model folders."
     )
-    revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub; empty: the newest.")
     dtype: Dtype = Field(default="bfloat16", description="Precision that the frozen weights are kept in.")
     width: int = Field(default=1024, ge=16, le=4096, description="Picture width in pixels.")
     height: int = Field(default=1024, ge=16, le=4096, description="Picture height in pixels.")

@@ -12,19 +12,18 @@ from typing import Any, Protocol
 import diffusers
 import torch
 import transformers
-from huggingface_hub import errors as hub
-from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from toolkit.errors import UsageError
+from training import sources
 from training.bases import _comfyui
 
 TEXT_PARTS = ("text_encoder", "tokenizer")  # and whatever begins like this: text_encoder_2, tokenizer_3, …
 NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
 INDEX = "model_index.json"
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
-FAILURES = (hub.HfHubHTTPError, hub.HFValidationError, SafetensorError, OSError, ValueError, KeyError, RuntimeError)
+FAILURES = (SafetensorError, OSError, ValueError, KeyError, RuntimeError)
 
 
 class Source(Protocol):
@@ -39,8 +38,6 @@ class Source(Protocol):
     @property
     def comfyui(self) -> str | None: ...
     @property
-    def revision(self) -> str | None: ...
-    @property
     def dtype(self) -> str: ...
     @property
     def quantisation(self) -> str: ...
@@ -53,26 +50,42 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
     """
     cls = getattr(diffusers, name)
     absent = left_out(cls, text=text)
+    where = place(source.weights)
     try:
         given = {part: load_part(part, file, source) for part, file in source.parts.items() if part not in absent}
         options = {"torch_dtype": getattr(torch, source.dtype), **dict.fromkeys(absent), **given}
         if not text and component not in given and source.quantisation != "none":
             quantise = diffusers.PipelineQuantizationConfig(quant_mapping={component: quantiser(source.quantisation)})
             options["quantization_config"] = quantise
-        file = Path(source.weights).expanduser()
-        if file.is_file():
-            pipe = cls.from_single_file(str(file), config=source.layout, **options)
+        if Path(where["path"]).is_file():
+            pipe = cls.from_single_file(where["path"], config=source.layout, **options)
         else:
-            pipe = cls.from_pretrained(
-                str(file) if file.is_dir() else source.weights, revision=source.revision, **options
-            )
+            pipe = cls.from_pretrained(where["path"], revision=where["revision"], **options)
     except FAILURES as error:
-        raise refusal(source.weights, name, error) from error
+        said = str(error).strip().splitlines()[0][:200]
+        raise UsageError(
+            f"`{public_name(source.weights)}` could not be loaded as a {name}: {said}",
+            cause="The download is incomplete, or the weights are of another family.",
+            action="Check `base.weights`, and delete half-downloaded files.",
+        ) from error
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval().requires_grad_(False)
     return pipe
+
+
+def place(weights: str) -> dict[str, Any]:
+    """{"path", "revision"} of a local file or folder, or of a Hub repository that was seen to answer.
+
+    Raises UsageError with the Hub's refusal in words: diffusers itself would tell them all alike.
+    """
+    path = Path(weights).expanduser()
+    if path.exists():
+        return {"path": str(path), "revision": None}
+    sources.locate(weights, INDEX)
+    repository, revision = sources.repository(weights)
+    return {"path": repository, "revision": revision}
 
 
 def load_part(part: str, file: str, source: Source) -> Any:
@@ -81,7 +94,8 @@ def load_part(part: str, file: str, source: Source) -> Any:
     Raises UsageError when the file is not there or lacks weights.
     """
     path, dtype = _comfyui.find(file, source.comfyui), getattr(torch, source.dtype)
-    layout: Any = diffusers.DiffusionPipeline.load_config(source.weights, revision=source.revision)
+    where = place(source.weights)
+    layout: Any = diffusers.DiffusionPipeline.load_config(where["path"], revision=where["revision"])
     if part not in layout:
         known = ", ".join(key for key in layout if not key.startswith("_"))
         raise UsageError(f"`{part}` is not a part of this base.", action=f"Its parts: {known}.")
@@ -90,10 +104,10 @@ def load_part(part: str, file: str, source: Source) -> Any:
     if library == "diffusers":
         options = {} if source.quantisation == "none" else {"quantization_config": quantiser(source.quantisation)}
         return cls.from_single_file(
-            str(path), config=source.weights, subfolder=part, revision=source.revision, torch_dtype=dtype,
+            str(path), config=where["path"], subfolder=part, revision=where["revision"], torch_dtype=dtype,
             **(options if part in ("transformer", "unet") else {}),
         )  # fmt: skip
-    config = cls.config_class.from_pretrained(source.weights, subfolder=part, revision=source.revision)
+    config = cls.config_class.from_pretrained(where["path"], subfolder=part, revision=where["revision"])
     model, found = cls.from_pretrained(
         None, config=config, state_dict=load_file(path), dtype=dtype, output_loading_info=True
     )
@@ -137,29 +151,6 @@ def left_out(cls: type, *, text: bool) -> list[str]:
     return [name for name in names if name not in (*texts, *flags, "scheduler")]
 
 
-def refusal(weights: str, pipeline: str, error: Exception) -> UsageError:
-    """The sentence for weights that could not be loaded."""
-    if isinstance(error, UsageError):
-        return error
-    name = public_name(weights)
-    if isinstance(error, hub.GatedRepoError):
-        return UsageError(
-            f"`{name}` needs its licence accepted once, and a token.",
-            action="Open the model page, accept the licence, then `hf auth login`.",
-        )
-    if isinstance(error, hub.RepositoryNotFoundError):
-        return UsageError(f"There is no `{name}` on the Hub, or your token cannot see it.", action="Check the id.")
-    if isinstance(error, hub.HFValidationError) or not (Path(weights).expanduser().exists() or "/" in weights):
-        return UsageError(
-            f"`{name}` is neither a folder, a file nor a Hub id.", action="Give one of these as `base.weights`."
-        )
-    return UsageError(
-        f"`{name}` could not be loaded as a {pipeline}: {str(error).strip().splitlines()[0][:200]}",
-        cause="The download is incomplete, or the weights are of another family.",
-        action="Check `base.weights`, and delete half-downloaded files.",
-    )
-
-
 def public_name(weights: str) -> str:
     """What may be written into files: a Hub id as it is, a path by its last part only."""
     path = Path(weights).expanduser()
@@ -173,7 +164,6 @@ def text_id(source: Source) -> str:
     local += [_comfyui.find(file, source.comfyui) for _, file in sorted(source.parts.items())]
     local += [folder] if folder.is_file() else []
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in local]
-    snapshot = None if local else try_to_load_from_cache(source.weights, INDEX, revision=source.revision)
-    commit = Path(snapshot).parent.name if isinstance(snapshot, str) else source.revision
+    commit = "" if local else sources.locate(source.weights, INDEX).parent.name
     said = [source.weights, source.layout, commit, source.dtype, getattr(source, "max_tokens", None)]
     return hashlib.sha256(json.dumps([said, stamps], sort_keys=True).encode()).hexdigest()[:16]

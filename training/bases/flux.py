@@ -25,7 +25,7 @@ class Flux(DiffusersBase):
 
         weights: str = Field(
             default="black-forest-labs/FLUX.1-dev",
-            description="Hub id, local folder in diffusers layout, or one checkpoint file.",
+            description="Hub id (owner/name or owner/name@revision), diffusers folder, or checkpoint file.",
         )
 
     pipeline = "FluxPipeline"

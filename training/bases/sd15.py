@@ -24,7 +24,7 @@ class Sd15(DiffusersBase):
 
         weights: str = Field(
             default="stable-diffusion-v1-5/stable-diffusion-v1-5",
-            description="Hub id, local folder in diffusers layout, or one checkpoint file.",
+            description="Hub id (owner/name or owner/name@revision), diffusers folder, or checkpoint file.",
         )
         width: int = Field(default=512, ge=16, le=2048, description="Picture width in pixels.")
         height: int = Field(default=512, ge=16, le=2048, description="Picture height in pixels.")

@@ -25,7 +25,7 @@ class Sdxl(DiffusersBase):
 
         weights: str = Field(
             default="stabilityai/stable-diffusion-xl-base-1.0",
-            description="Hub id, local folder in diffusers layout, or one checkpoint file.",
+            description="Hub id (owner/name or owner/name@revision), diffusers folder, or checkpoint file.",
         )
 
     pipeline = "StableDiffusionXLPipeline"

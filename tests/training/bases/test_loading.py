@@ -98,7 +98,7 @@ def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"`nothing` is neither a folder, a file nor a Hub id"):
+    with pytest.raises(UsageError, match=r"no file or folder `nothing`, and it is no Hub id"):
         base(weights="nothing")
 
 
