@@ -11,6 +11,6 @@ REWARDS: dict[str, str] = {
     "laion_aesthetic": "training.rewards.laion_aesthetic:LaionAesthetic",
     "mixture": "training.rewards.mixture:Mixture",
     "pickscore": "training.rewards.pickscore:PickScore",
-    "siglip": "training.rewards.siglip:Siglip",
     "remote": "training.rewards.remote:Remote",
+    "siglip": "training.rewards.siglip:Siglip",
 }
