@@ -24,13 +24,20 @@ def policy_of(name: str) -> Policy:
     return Policy(tables.base(folders.section(name)), Lora(rank=2), seed=1)
 
 
+def scale_of(name: str) -> float:
+    """The guidance that the pipeline is asked for, as Palate counts it."""
+    tiny = folders.family(name)
+    said = tiny.GUIDANCE.get("guidance_scale") or tiny.GUIDANCE.get("true_cfg_scale", 1.0)
+    return getattr(tiny, "SCALE", said)
+
+
 def noise_of(policy: Policy) -> torch.Tensor:
     return Rng(3, 0, (0, 1)).normal("picture", policy.latent_shape)
 
 
 def pixels_of_policy(name: str) -> torch.Tensor:
     policy = policy_of(name)
-    scale = folders.family(name).GUIDANCE.get("guidance_scale", 1.0)
+    scale = scale_of(name)
     conditioning = policy.base.encode(PROMPTS)
     latents = rollout.sample(policy, noise_of(policy), conditioning, steps=STEPS, guidance_scale=scale)
     return policy.decode(latents).detach()
@@ -44,8 +51,8 @@ def pixels_of_pipeline(name: str) -> torch.Tensor:
     latents = getattr(tiny, "to_pipeline", lambda noise: noise)(noise_of(policy_of(name)))
     width, height = tiny.SIZE
     return pipe(
-        prompt=PROMPTS, latents=latents, width=width, height=height, num_inference_steps=STEPS, output_type="pt",
-        **tiny.GUIDANCE,
+        prompt=list(PROMPTS), latents=latents, width=width, height=height, num_inference_steps=STEPS, output_type="pt",
+        **tiny.GUIDANCE, **getattr(tiny, "OPTIONS", {}),
     ).images  # fmt: skip
 
 

@@ -37,6 +37,8 @@ def load_pipeline(name: str, source: Source, *, text: bool) -> Any:
     path = Path(source.weights).expanduser()
     try:
         if path.is_file():
+            if not hasattr(cls, "from_single_file"):
+                raise ValueError("diffusers reads this family from a folder or the Hub only")
             pipe = cls.from_single_file(str(path), **options)
         else:
             where = str(path) if path.is_dir() else source.weights
