@@ -35,10 +35,14 @@ def base_class(name: str) -> Any:
     return getattr(tiny_unet_module(), FOREIGN[name]) if name in FOREIGN else tables.load_class(BASES, name)
 
 
-def build_base(name: str) -> Any:
-    if name in FOREIGN:
-        return base_class(name)()
-    return tables.base(Section(name=name) if name == "demo" else folders.section(name))
+def build_base(name: str, *, recompute: bool = False) -> Any:
+    if name not in FOREIGN and name != "demo":
+        return tables.base(folders.section(name, gradient_checkpointing=recompute))
+    base = base_class(name)()
+    if recompute:
+        base.network.enable_gradient_checkpointing()
+        base.vae.enable_gradient_checkpointing()
+    return base
 
 
 @cache
@@ -60,6 +64,12 @@ def policy(base_name: str) -> Policy:
     for parameter in policy.network.parameters():
         parameter.grad = None
     return policy
+
+
+@pytest.fixture
+def thrifty_policy(base_name: str) -> Policy:
+    """The same, but its activations are recomputed in the backward pass."""
+    return Policy(build_base(base_name, recompute=True), Lora(rank=2), seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ from tiny import parts
 
 SIZE = (32, 16)  # width, height
 GUIDANCE = {"guidance_scale": 3.5}
+SETTINGS = {"max_tokens": 32}
+OPTIONS = {"max_sequence_length": 32}
+LEFT_OUT = ("norm1.linear", "norm1_context.linear", "norm.linear")  # what the timestep modulates
 
 
 def build() -> FluxPipeline:

@@ -33,8 +33,8 @@ def folder(name: str) -> Path:
     return path
 
 
-def section(name: str) -> Section:
-    """What a recipe would say to use it."""
+def section(name: str, **changes: object) -> Section:
+    """What a recipe would say to use it, and what else it may say."""
     width, height = family(name).SIZE
     options = {"weights": str(folder(name)), "dtype": "float32", "width": width, "height": height}
-    return Section(name=name, settings=options | getattr(family(name), "SETTINGS", {}))
+    return Section(name=name, settings=options | getattr(family(name), "SETTINGS", {}) | changes)

@@ -5,6 +5,7 @@ from tiny import parts
 
 SIZE = (32, 16)
 GUIDANCE = {"guidance_scale": 4.0}
+LEFT_OUT = ("time_emb_proj",)
 
 
 def build() -> StableDiffusionPipeline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from tiny.complaints import heard
 from torch import Tensor
 
 from toolkit import lora_file
@@ -44,17 +44,9 @@ def path(policy: Policy, description: Description, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """All warnings of diffusers and peft; unexpected or missing keys would be among them."""
-    said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    handler.addFilter(lambda record: "prefix='text_encoder'" not in record.getMessage())  # this pipeline has none
-    loggers = [logging.getLogger(name) for name in ("diffusers", "peft")]
-    for logger in loggers:
-        logger.addHandler(handler)
-    yield said
-    for logger in loggers:
-        logger.removeHandler(handler)
+    """What the loaders warn of."""
+    with heard() as said:
+        yield said
 
 
 def pipeline(base: Demo) -> FluxPipeline:

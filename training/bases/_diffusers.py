@@ -7,28 +7,31 @@ the pipelines run theirs without gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from training.bases import _loading
 from training.contracts import Conditioning, LoraFacts
 from training.schedules import DdpmSchedule, FlowSchedule, Schedule
 
+WEIGHTS = "Hub id (owner/name or owner/name@revision), folder in diffusers layout, or one checkpoint file."
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class BaseSettings(BaseModel):
+class SharedSettings(BaseModel):
     """Settings that all real bases have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: str = Field(description="Hub id (owner/name, owner/name@revision), diffusers folder, or checkpoint file.")
+    weights: str = Field(description=WEIGHTS)
     layout: str | None = Field(
         default=None, description="For one checkpoint file: Hub id or folder with its configs and tokenizers."
     )
@@ -41,9 +44,6 @@ class BaseSettings(BaseModel):
     dtype: Dtype = Field(default="bfloat16", description="Precision that the frozen weights are kept in.")
     width: int = Field(default=1024, ge=16, le=4096, description="Picture width in pixels.")
     height: int = Field(default=1024, ge=16, le=4096, description="Picture height in pixels.")
-    max_tokens: int | None = Field(
-        default=None, ge=8, le=2048, description="Longest prompt in tokens; empty: the family's own."
-    )
     quantisation: Literal["none", "int8_weight_only", "int8", "nf4"] = Field(
         default="none",
         description="Frozen network weights: int8_weight_only (torchao, also on CPU), int8 or nf4 (bitsandbytes).",
@@ -57,22 +57,37 @@ class BaseSettings(BaseModel):
     )
 
 
+class BaseSettings(SharedSettings):
+    """And those of a family whose text may be of any length."""
+
+    max_tokens: int | None = Field(
+        default=None, ge=8, le=2048, description="Longest prompt in tokens; empty: the family's own."
+    )
+
+
+def hub(name: str) -> Any:
+    """The `weights` setting of a family that has a Hub id as its default."""
+    return Field(default=name, description=WEIGHTS)
+
+
 class DiffusersBase:
     """A family on a diffusers pipeline. Subclasses set the class variables and write `encode` and `forward`."""
 
-    Settings: ClassVar[type[BaseSettings]]
+    Settings: ClassVar[type[SharedSettings]]
     pipeline: ClassVar[str]  # its class in diffusers
     component: ClassVar[Literal["transformer", "unet"]] = "transformer"
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"] = "velocity"
     guidance: Literal["true", "embedded", "none"] = "true"
-    lora_layers: ClassVar[Mapping[str, Sequence[str]]]
+    lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → names of layers, or ends of names
     lora_family: ClassVar[tuple[str, str, str]]  # family, modelspec.architecture, ss_base_model_version
+    reader: ClassVar[str] = "tokenizer"  # the pipeline's tokenizer that reads furthest
+    longest: ClassVar[int] = 512  # tokens of a prompt, where the settings say nothing
 
     schedule: Schedule
     latent_shape: tuple[int, ...]
 
-    def __init__(self, settings: BaseSettings) -> None:
+    def __init__(self, settings: SharedSettings) -> None:
         """Load the network and the VAE on the CPU, frozen; text encoders wait until a prompt needs them."""
         self.settings = settings
         self.pipe: Any = self._load(text=False)
@@ -80,11 +95,12 @@ class DiffusersBase:
         self.vae: Any = self.pipe.vae
         for part in (self.network, self.vae):
             part.eval().requires_grad_(False)
-        if settings.gradient_checkpointing:
-            self.network.enable_gradient_checkpointing()
-            self.vae.enable_gradient_checkpointing()
+            if settings.gradient_checkpointing:
+                recompute_activations(part)
+        self.max_tokens: int = getattr(settings, "max_tokens", None) or self.longest
         self.device = torch.device("cpu")
         self._text: Any = None
+        self._has_warned = False
         family, architecture, version = self.lora_family
         self.lora_facts = LoraFacts(
             family, self.component, architecture, version,
@@ -126,12 +142,30 @@ class DiffusersBase:
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Text conditioning, [B, ...] each."""
+        """Text conditioning, [B, ...] each. Warns of the first prompt that is longer than what is read of it."""
+        self._warn_of_a_cut(prompts)
         return {name: value.to(self.device) for name, value in self.encode_text(list(prompts)).items()}
 
     def encode_text(self, prompts: list[str]) -> Conditioning:
         """What the family's pipeline makes of prompts."""
         raise NotImplementedError(type(self).__name__)
+
+    def as_read(self, prompt: str) -> str:
+        """The text that the tokenizer sees of a prompt."""
+        return prompt
+
+    def _warn_of_a_cut(self, prompts: Sequence[str]) -> None:
+        read = getattr(self.text, self.reader)
+        for prompt in [] if self._has_warned else prompts:
+            tokens = len(read(self.as_read(prompt), verbose=False).input_ids)
+            if tokens > self.max_tokens:
+                self._has_warned = True
+                warnings.warn(
+                    f"The prompt `{prompt[:40]}…` is {tokens} tokens long, of which {self.lora_facts.base_name} reads "
+                    f"{self.max_tokens}; the rest of it, and of every other long prompt, is ignored.",
+                    stacklevel=3,
+                )
+                break
 
     def encode_nothing(self) -> Conditioning:
         """The empty prompt, [1, ...]."""
@@ -167,15 +201,31 @@ class DiffusersBase:
         return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
 
 
-def flow_schedule(scheduler: Any, mu: float | None = None, *, spaced: bool = True) -> FlowSchedule:
+def recompute_activations(part: Any) -> None:
+    """Gradient checkpointing: diffusers' own, or by block of the outermost lists where a class has none."""
+    if part._supports_gradient_checkpointing:
+        part.enable_gradient_checkpointing()
+        return
+    for block in _blocks(part):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def _blocks(part: nn.Module) -> Iterator[nn.Module]:
+    for child in part.children():
+        yield from child if isinstance(child, nn.ModuleList) else _blocks(child)
+
+
+def flow_schedule(
+    scheduler: Any, mu: float | Callable[[int], float] | None = None, *, spaced: bool = True
+) -> FlowSchedule:
     """The levels of a FlowMatchEulerDiscreteScheduler.
 
     spaced: the pipeline hands in sigmas from 1 to 1/steps; otherwise the scheduler's own spacing. mu: log of the
-    resolution-dependent shift, for schedulers that ask for it.
+    resolution-dependent shift, for schedulers that ask for it; may depend on the number of steps.
     """
-    options = {"mu": mu} if scheduler.config.use_dynamic_shifting else {}
 
     def grid(steps: int) -> Tensor:
+        options = {"mu": mu(steps) if callable(mu) else mu} if scheduler.config.use_dynamic_shifting else {}
         if spaced:
             scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), **options)
         else:

@@ -58,6 +58,8 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
             quantise = diffusers.PipelineQuantizationConfig(quant_mapping={component: quantiser(source.quantisation)})
             options["quantization_config"] = quantise
         if Path(where["path"]).is_file():
+            if not hasattr(cls, "from_single_file"):
+                raise ValueError("diffusers reads this family from a folder or the Hub only")
             pipe = cls.from_single_file(where["path"], config=source.layout, **options)
         else:
             pipe = cls.from_pretrained(where["path"], revision=where["revision"], **options)
@@ -65,7 +67,7 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
         said = str(error).strip().splitlines()[0][:200]
         raise UsageError(
             f"`{public_name(source.weights)}` could not be loaded as a {name}: {said}",
-            cause="The download is incomplete, or the weights are of another family.",
+            cause="Its download is incomplete, or it holds another family or form of weights.",
             action="Check `base.weights`, and delete half-downloaded files.",
         ) from error
     pipe.set_progress_bar_config(disable=True)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 PATCH = 2
 
 
 def pack(latents: Tensor) -> Tensor:
     """[B, C, h, w] → tokens [B, h/2 · w/2, 4 C], channel-major inside a token."""
-    batch, channels, height, width = latents.shape
-    blocks = latents.reshape(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
-    return blocks.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * PATCH * PATCH)
+    return as_tokens(pixel_unshuffle(latents, PATCH))
 
 
 def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """Inverse of `pack`; rows and columns count tokens."""
-    batch, _, size = tokens.shape
-    blocks = tokens.reshape(batch, rows, columns, size // PATCH**2, PATCH, PATCH)
-    return blocks.permute(0, 3, 1, 4, 2, 5).reshape(batch, size // PATCH**2, rows * PATCH, columns * PATCH)
+    return pixel_shuffle(as_latents(tokens, rows, columns), PATCH)
+
+
+def as_tokens(latents: Tensor) -> Tensor:
+    """[B, C, h, w] → tokens [B, h · w, C]."""
+    return latents.flatten(2).transpose(1, 2)
+
+
+def as_latents(tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """Inverse of `as_tokens`."""
+    return tokens.transpose(1, 2).unflatten(2, (rows, columns))
 
 
 def image_ids(rows: int, columns: int, device: torch.device) -> Tensor:

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from training.bases._diffusers import BaseSettings, DiffusersBase, flow_schedule, resolution_shift
+from training.bases._diffusers import BaseSettings, hub
+from training.bases._lora_layers import JOINT_ATTENTION, JOINT_FEED_FORWARD, layers
 from training.bases._packing import PATCH, image_ids, pack, unpack
+from training.bases._pictures import FlowPictures
 from training.contracts import Conditioning
 
-ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
-MLP = ["ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out"]
 
-
-class Flux(DiffusersBase):
+class Flux(FlowPictures):
     """FLUX.1-dev and its kin (diffusers FluxPipeline): velocity, 16 latent channels, resolution-dependent shift."""
 
     class Settings(BaseSettings):
         """FLUX.1 settings."""
 
-        weights: str = Field(
-            default="black-forest-labs/FLUX.1-dev",
-            description="Hub id (owner/name or owner/name@revision), diffusers folder, or checkpoint file.",
-        )
+        weights: str = hub("black-forest-labs/FLUX.1-dev")
 
     pipeline = "FluxPipeline"
-    lora_layers: ClassVar[Mapping[str, Sequence[str]]] = {"attention": ATTENTION, "all": [*ATTENTION, *MLP]}
+    reader = "tokenizer_2"
+    lora_layers = layers(JOINT_ATTENTION, *JOINT_FEED_FORWARD, "proj_mlp", "proj_out")
     lora_family = ("flux", "flux-1-dev", "flux1")
 
     def __init__(self, settings: BaseSettings) -> None:
         """Load; FLUX.1-dev embeds its guidance, schnell knows none."""
         super().__init__(settings)
         self.guidance = "embedded" if self.network.config.guidance_embeds else "none"
-        side = self.pipe.vae_scale_factor
-        self.latent_shape = (
-            self.network.config.in_channels // PATCH**2,
-            settings.height // side,
-            settings.width // side,
-        )
-        tokens = self.latent_shape[1] * self.latent_shape[2] // PATCH**2
-        self.schedule = flow_schedule(self.pipe.scheduler, resolution_shift(self.pipe.scheduler.config, tokens))
 
     def encode_text(self, prompts: list[str]) -> Conditioning:
         """T5 states [B, T, D] and CLIP's pooled state [B, D]."""
-        states, pooled, _ = self.text.encode_prompt(prompts, max_sequence_length=self.settings.max_tokens or 512)
+        states, pooled, _ = self.text.encode_prompt(prompts, max_sequence_length=self.max_tokens)
         return {"states": states, "pooled": pooled}
 
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
-
 import torch
-from diffusers import DDIMScheduler
-from pydantic import Field
 from torch import Tensor
 
-from training.bases._diffusers import BaseSettings, DiffusersBase, ddpm_schedule
+from training.bases._diffusers import SharedSettings, hub
+from training.bases._lora_layers import ATTENTION, FEED_FORWARD, layers
+from training.bases._pictures import DdpmPictures
 from training.contracts import Conditioning
 
-ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
-REST = ["ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"]
 
-
-class Sdxl(DiffusersBase):
+class Sdxl(DdpmPictures):
     """Stable Diffusion XL (diffusers StableDiffusionXLPipeline): noise or v, 4 latent channels."""
 
-    class Settings(BaseSettings):
+    class Settings(SharedSettings):
         """Stable Diffusion XL settings."""
 
-        weights: str = Field(
-            default="stabilityai/stable-diffusion-xl-base-1.0",
-            description="Hub id (owner/name or owner/name@revision), diffusers folder, or checkpoint file.",
-        )
+        weights: str = hub("stabilityai/stable-diffusion-xl-base-1.0")
 
     pipeline = "StableDiffusionXLPipeline"
     component = "unet"
-    lora_layers: ClassVar[Mapping[str, Sequence[str]]] = {"attention": ATTENTION, "all": [*ATTENTION, *REST]}
+    longest = 77
+    lora_layers = layers(ATTENTION, *FEED_FORWARD, "proj_in", "proj_out")
     lora_family = ("sdxl", "stable-diffusion-xl-v1-base", "sdxl_base_v1-0")
-
-    def __init__(self, settings: BaseSettings) -> None:
-        """Load; what the network predicts stands in the scheduler's config."""
-        super().__init__(settings)
-        side = self.pipe.vae_scale_factor
-        self.latent_shape = (self.network.config.in_channels, settings.height // side, settings.width // side)
-        config = self.pipe.scheduler.config
-        self.parametrisation = config.prediction_type
-        self.schedule = ddpm_schedule(DDIMScheduler, config)
 
     def encode_text(self, prompts: list[str]) -> Conditioning:
         """States of both encoders side by side [B, 77, D] and the second one's pooled state."""

@@ -16,8 +16,6 @@ from toolkit.recipe import Lora, Section
 from training import tables
 from training.adapters import Policy
 
-SMALL = {"dtype": "float32", "width": 32, "height": 16}
-
 
 def base(name: str = "sd15", **settings: Any) -> Any:
     section = folders.section(name)
@@ -130,3 +128,11 @@ def test_the_caches_name_depends_on_the_text_files_and_not_on_the_picture_size(t
     assert base(weights=str(copy), width=64).text_id == before
     (copy / "text_encoder" / "model.safetensors").touch()
     assert base(weights=str(copy)).text_id != before
+
+
+@pytest.mark.parametrize("name", ["flux2", "hunyuan_dit", "qwen_image"])
+def test_a_family_that_diffusers_reads_from_folders_alone_refuses_a_single_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"`model\.safetensors` could not be loaded .* from a folder or the Hub only"):
+        tables.base(Section(name=name, settings={"weights": str(path)}))
