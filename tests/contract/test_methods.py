@@ -118,17 +118,19 @@ def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy,
 
 
 def test_batched_branches_equal_sequential_ones(policy: Policy, reward_of) -> None:
-    """Oracle 16 on real networks: the sum of two micro-steps, float32."""
-    together = gradients(quick_method("srpo", branches="batched"), policy, reward_of("demo"))
-    apart = gradients(quick_method("srpo", branches="sequential"), policy, reward_of("demo"))
+    """Oracle 16 on real networks: the sum of two micro-steps, float32, under a reward without kinks (max pooling)."""
+    together = gradients(quick_method("srpo", branches="batched"), policy, reward_of("demo_second"))
+    apart = gradients(quick_method("srpo", branches="sequential"), policy, reward_of("demo_second"))
     assert distance(together, apart) <= 1e-5
 
 
 def test_gradient_checkpointing_changes_no_gradient(policy: Policy, reward_of) -> None:
     """Oracle 17: in the denoiser and in the VAE."""
     method = quick_method("srpo")
+    parts = [part for part in (policy.network, policy.base.vae) if part._supports_gradient_checkpointing]
+    for part in parts:
+        part.disable_gradient_checkpointing()
     plain = gradients(method, policy, reward_of("demo"))
-    parts = [policy.network, policy.base.vae]
     try:
         for part in parts:
             part.enable_gradient_checkpointing()

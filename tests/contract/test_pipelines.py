@@ -14,7 +14,7 @@ from training.adapters import Policy
 from training.bases import BASES
 from training.randomness import Rng
 
-FAMILIES = [name for name in BASES if name != "demo"]
+FAMILIES = [*(name for name in BASES if name != "demo"), "cogvideox_2b"]
 PROMPTS = ["a red cat", "the blue house in a photo"]
 STEPS = 4
 
@@ -43,10 +43,12 @@ def pixels_of_pipeline(name: str) -> torch.Tensor:
     getattr(tiny, "deterministic", lambda _pipe: None)(pipe)
     latents = getattr(tiny, "to_pipeline", lambda noise: noise)(noise_of(policy_of(name)))
     width, height = tiny.SIZE
-    return pipe(
+    length = {"num_frames": tiny.SETTINGS["frames"]} if policy_of(name).base.frames_per_second else {}
+    drawn = pipe(
         prompt=PROMPTS, latents=latents, width=width, height=height, num_inference_steps=STEPS, output_type="pt",
-        **tiny.GUIDANCE,
-    ).images  # fmt: skip
+        **length, **tiny.GUIDANCE,
+    )  # fmt: skip
+    return drawn.frames if length else drawn.images
 
 
 @pytest.mark.parametrize("name", FAMILIES)

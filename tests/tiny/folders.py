@@ -37,4 +37,4 @@ def section(name: str) -> Section:
     """What a recipe would say to use it."""
     width, height = family(name).SIZE
     options = {"weights": str(folder(name)), "dtype": "float32", "width": width, "height": height}
-    return Section(name=name, settings=options | getattr(family(name), "SETTINGS", {}))
+    return Section(name=getattr(family(name), "BASE", name), settings=options | getattr(family(name), "SETTINGS", {}))

@@ -50,6 +50,7 @@ class DiffusersBase:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"] = "velocity"
     guidance: Literal["true", "embedded", "none"] = "true"
+    frames_per_second: ClassVar[int] = 0
     lora_layers: ClassVar[Mapping[str, Sequence[str]]]
     lora_family: ClassVar[tuple[str, str, str]]  # family, modelspec.architecture, ss_base_model_version
 
@@ -65,8 +66,7 @@ class DiffusersBase:
         for part in (self.network, self.vae):
             part.eval().requires_grad_(False)
         if settings.gradient_checkpointing:
-            self.network.enable_gradient_checkpointing()
-            self.vae.enable_gradient_checkpointing()
+            self.enable_gradient_checkpointing()
         self.device = torch.device("cpu")
         self._text: Any = None
         family, architecture, version = self.lora_family
@@ -83,6 +83,11 @@ class DiffusersBase:
         if self._text is not None:
             self._text.to(device)
         return self
+
+    def enable_gradient_checkpointing(self) -> None:
+        """The network's and the VAE's."""
+        self.network.enable_gradient_checkpointing()
+        self.vae.enable_gradient_checkpointing()
 
     @property
     def text(self) -> Any:
@@ -118,8 +123,12 @@ class DiffusersBase:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1], with gradient."""
-        decoded = self.vae.decode(self.unscale(latents).to(self.vae.dtype), return_dict=False)[0]
+        decoded = self.run_decoder(self.unscale(latents).to(self.vae.dtype))
         return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+    def run_decoder(self, latents: Tensor) -> Tensor:
+        """The VAE's latents to its pixels, around [-1, 1]."""
+        return self.vae.decode(latents, return_dict=False)[0]
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
