@@ -53,6 +53,7 @@ class CogVideoX(VideoBase):
                 f"CogVideoX reads prompts of exactly {network.max_text_seq_length} tokens.",
                 action="Leave `base.max_tokens` empty.",
             )
+        # Where the steps do not divide 1000, diffusers' sampler lands one timestep beside the one it names next; we do not.
         config = self.pipe.scheduler.config
         self.parametrisation = config.prediction_type
         self.schedule = ddpm_schedule(CogVideoXDDIMScheduler, config)
