@@ -53,7 +53,7 @@ class CogVideoX(VideoBase):
                 f"CogVideoX reads prompts of exactly {network.max_text_seq_length} tokens.",
                 action="Leave `base.max_tokens` empty.",
             )
-        # Where the steps do not divide 1000, diffusers' sampler lands one timestep beside the one it names next; we do not.
+        # Where steps do not divide 1000, diffusers lands one timestep beside the one it feeds next; we land on it.
         config = self.pipe.scheduler.config
         self.parametrisation = config.prediction_type
         self.schedule = ddpm_schedule(CogVideoXDDIMScheduler, config)
