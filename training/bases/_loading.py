@@ -35,6 +35,10 @@ def load_pipeline(name: str, source: Source, *, text: bool) -> Any:
     cls = getattr(diffusers, name)
     options = {"torch_dtype": getattr(torch, source.dtype), **dict.fromkeys(left_out(cls, text=text))}
     path = Path(source.weights).expanduser()
+    if path.is_file() and not hasattr(cls, "from_single_file"):
+        raise UsageError(
+            f"A {name} cannot be read from one file.", action="Give a folder in diffusers layout or a Hub id."
+        )
     try:
         if path.is_file():
             pipe = cls.from_single_file(str(path), **options)

@@ -26,10 +26,7 @@ class CogVideoX(VideoBase):
 
         frames_at_a_time = 8  # the VAE decodes latent frames in pairs: a lone pair would come out one frame too long
 
-        weights: str = Field(
-            default="zai-org/CogVideoX-2b",
-            description="Hub id, local folder in diffusers layout, or one checkpoint file.",
-        )
+        weights: str = Field(default="zai-org/CogVideoX-2b", description="Hub id or local folder in diffusers layout.")
         frames: int = Field(default=49, ge=1, le=1025, description="Frames of a clip; the first one stands alone.")
         width: int = Field(default=720, ge=16, le=4096, multiple_of=16, description="Picture width in pixels.")
         height: int = Field(default=480, ge=16, le=4096, multiple_of=16, description="Picture height in pixels.")

@@ -27,8 +27,7 @@ class Wan(VideoBase):
         """Wan 2.1 settings."""
 
         weights: str = Field(
-            default="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-            description="Hub id, local folder in diffusers layout, or one checkpoint file.",
+            default="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", description="Hub id or local folder in diffusers layout."
         )
 
     pipeline = "WanPipeline"

@@ -59,6 +59,14 @@ def test_sides_that_are_no_whole_tokens_are_refused(name: str) -> None:
         tables.base(Section(name=name, settings={"width": 500}))
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_file_is_refused_because_diffusers_reads_no_such_pipeline(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "all_in_one.safetensors"
+    file.touch()
+    with pytest.raises(UsageError, match="cannot be read from one file"):
+        tables.base(Section(name=name, settings={"weights": str(file)}))
+
+
 def test_a_decode_frame_by_frame_is_the_vaes_own_in_value_and_gradient() -> None:
     vae: Any = AutoencoderKLWan.from_pretrained(folders.folder("wan"), subfolder="vae").double().requires_grad_(False)
     weights = noise_like((2, 3, 13, 16, 32), 1)
