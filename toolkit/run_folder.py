@@ -5,7 +5,7 @@ state.json         status, process, heartbeat
 events.jsonl       the only truth about the run's numbers, appended
 environment.json   versions and device
 log.txt            what the process printed
-previews/          000020_03.webp: update, prompt; 000000 is the base
+previews/          000020_03.webp: update, prompt; 000000 is the base; a clip is an animation
 checkpoints/       000020/: adapter and optimizer, complete or absent
 lora/              the finished LoRA
 report/            base against aligned: table and pictures

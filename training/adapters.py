@@ -73,7 +73,7 @@ class Policy:
         return interpolants.FROM_OUTPUT[self.base.parametrisation](output, x_t, level.alpha, level.sigma)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] in [0, 1], with gradient."""
         return self.base.decode(latents)
 
     def release_text(self) -> None:

@@ -10,15 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training import clips
 from training.randomness import Rng
 
 SHIFT, SCALE, BLUR, NOISE = 0.08, 0.12, 0.6, 0.03  # at strength 1: share of the side, share of the size, pixels, range
 
 
 def augment(images: Tensor, rng: Rng, strength: float) -> Tensor:
-    """images [B, 3, H, W] in [0, 1] → the same shape, differentiable; strength 0 returns them as they are."""
+    """images [B, 3, H, W] in [0, 1] → the same shape, differentiable; strength 0 returns them as they are.
+
+    A clip [B, F, 3, H, W] is changed as a whole, all its frames alike: what trembles would be seen as motion.
+    """
     if strength <= 0:
         return images
+    if clips.is_clip(images):
+        alike = tuple(index for index in rng.indices for _ in range(images.shape[1]))
+        each = Rng(rng.seed, rng.update, alike, rng.device)
+        return augment(clips.frames(images), each, strength).unflatten(0, images.shape[:2])
     moved = _move(images, rng, strength)
     blurred = _blur(moved, BLUR * strength * rng.uniform("augment.blur"))
     noise = rng.normal("augment.noise", images.shape[1:])

@@ -1,4 +1,8 @@
-"""What the rooms promise each other. A method sees a `Policy`, a `Reward` and a batch, and knows neither's name."""
+"""What the rooms promise each other. A method sees a `Policy`, a `Reward` and a batch, and knows neither's name.
+
+Pictures are [B, 3, H, W] in [0, 1] everywhere. A video family has latents [B, C, F, h, w] and makes clips: pictures in
+time order, [B, F, 3, H, W]. Rewards see pictures only; `training.clips` stands between.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,7 @@ class Policy(Protocol):
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] in [0, 1], with gradient."""
         ...
 
     def as_reference(self) -> AbstractContextManager[None]:
@@ -113,6 +117,7 @@ class Base(Protocol):
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"]
     guidance: Literal["true", "embedded", "none"]
     latent_shape: tuple[int, ...]
+    frames_per_second: int  # of its clips; 0 where it makes pictures
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → module names
     lora_facts: LoraFacts
     text_id: str  # names all that `encode` depends on, for a cache on disk; empty: not worth one
@@ -142,9 +147,9 @@ class Base(Protocol):
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1], with gradient."""
+        """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] in [0, 1], with gradient."""
         ...
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Latents [B, *latent_shape] of pictures in [0, 1], no gradient."""
+        """Latents [B, *latent_shape] of what `decode` gives, no gradient."""
         ...

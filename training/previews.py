@@ -12,6 +12,7 @@ from torch import Tensor
 from toolkit import atomic
 
 LABEL_HEIGHT, GAP = 22, 6
+CLIP_QUALITY = 90  # of 100: dozens of frames without loss would be tens of megabytes
 
 
 def to_picture(image: Tensor) -> Image.Image:
@@ -19,17 +20,38 @@ def to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
-def save(folder: Path, update: int, images: Tensor, captions: Sequence[str], settings: str) -> list[Path]:
-    """One lossless webp per picture, `000020_03.webp`, with caption and sampler settings inside; returns paths."""
+def save(
+    folder: Path, update: int, images: Tensor, captions: Sequence[str], settings: str, frames_per_second: int = 0
+) -> list[Path]:
+    """One webp per picture, `000020_03.webp`, with caption and sampler settings inside; returns paths.
+
+    images: pictures [N, 3, H, W], kept without loss, or clips [N, F, 3, H, W] at `frames_per_second`, as animations.
+    """
     paths = []
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         path = folder / f"{update:06d}_{number:02d}.webp"
-        exif = Image.Exif()
-        exif[0x010E] = f"{caption}\n{settings}, update {update}".encode()  # ImageDescription; Pillow's own is ASCII
-        picture = to_picture(image)
-        atomic.write_with(path, lambda p, picture=picture, exif=exif: picture.save(p, lossless=True, exif=exif))
+        text = f"{caption}\n{settings}, update {update}"
+        if frames_per_second:
+            save_clip(path, image, text, frames_per_second)
+        else:
+            picture, exif = to_picture(image), _description(text)
+            atomic.write_with(path, lambda p, picture=picture, exif=exif: picture.save(p, lossless=True, exif=exif))
         paths.append(path)
     return paths
+
+
+def save_clip(path: Path, clip: Tensor, text: str, frames_per_second: int) -> None:
+    """An endless animation of clip [F, 3, H, W] with `text` inside; its first frame is what still viewers show."""
+    first, *others = [to_picture(frame) for frame in clip]
+    options = {"append_images": others, "duration": round(1000 / frames_per_second), "loop": 0, "quality": CLIP_QUALITY}
+    exif = _description(text)
+    atomic.write_with(path, lambda p: first.save(p, save_all=True, exif=exif, **options))
+
+
+def _description(text: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E] = text.encode()  # ImageDescription; Pillow's own is ASCII
+    return exif
 
 
 def grid(rows: Sequence[tuple[str, Tensor]], columns: Sequence[str], *, zoom: int = 1) -> Image.Image:

@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit import atomic, lora_file, prompts
 from toolkit.recipe import Recipe, Section
 from toolkit.run_folder import RunFolder
-from training import build, previews
+from training import build, clips, previews
 from training.events import plain
 from training.guards import Check, lights
 from training.validation import Panel
@@ -25,7 +25,7 @@ ZOOM = 2
 
 @dataclass(frozen=True)
 class Pictures:
-    """The test prompts' pictures of the base and with the LoRA, same seeds: [seeds · prompts, 3, H, W] each."""
+    """The test prompts' pictures of the base and with the LoRA, same seeds: [seeds · prompts, 3, H, W] or clips."""
 
     texts: list[str]
     base: Tensor
@@ -81,16 +81,16 @@ def _judged(judge: Any, recipe: Recipe, images: Tensor, prompts_per_seed: int) -
     """The held-out judge's share of pictures in either style; NaN for words it cannot judge."""
     pairs = [recipe.words[i % len(recipe.words)] for i in range(prompts_per_seed)]
     words: Sequence[Sequence[str]] = [[pair.positive, pair.negative] for pair in pairs]
-    shares = judge.score(images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
+    shares = clips.score(judge, images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
     return {"judge_positive": float(shares[0]), "judge_negative": float(shares[1])}
 
 
 def _write_sheet(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
-    """before_after.png: evenly chosen prompts of the first seed."""
+    """before_after.png: evenly chosen prompts of the first seed; a clip shows its middle frame."""
     count = len(pictures.texts)
     shown = min(SHOWN, count)
     chosen = [i * count // shown for i in range(shown)]
-    rows = [("base", pictures.base[chosen]), ("with the LoRA", pictures.aligned[chosen])]
+    rows = [("base", clips.posters(pictures.base[chosen])), ("with the LoRA", clips.posters(pictures.aligned[chosen]))]
     texts = [pictures.texts[i] for i in chosen]
     facts = {"words": "; ".join(map(str, recipe.words)), "prompts": texts, "seed": recipe.training.seed}
     sheet = previews.grid(rows, texts, zoom=ZOOM)

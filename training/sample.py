@@ -1,4 +1,4 @@
-"""`python -m training sample`: pictures of one prompt, with or without a LoRA."""
+"""`python -m training sample`: pictures or clips of one prompt, with or without a LoRA."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ PURPOSE = "sample"
 def sample(
     recipe: Recipe, lora: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int
 ) -> list[Path]:
-    """Write `count` PNGs of one prompt at seeds recipe.seed, 0 … count - 1, and return their paths."""
+    """Write `count` PNGs, or animations, of one prompt at seeds recipe.seed, 0 … count - 1; returns their paths."""
     stage = build.stage(recipe, build.best_device())
+    rate = stage.policy.base.frames_per_second
     renderer = stage.renderer(recipe, PURPOSE, steps=steps)
     if lora is not None:
         stage.policy.load_adapter(lora_file.load(lora, stage.policy.base.lora_facts.component))
     paths = []
     with stage.policy.at_strength(strength if lora else 0.0):
         for number in range(count):
-            path = output / f"{number:03d}.png"
+            path = output / f"{number:03d}.{'webp' if rate else 'png'}"
             text = (
                 f"{prompt}\nSteps: {steps}, Sampler: Euler, CFG scale: {recipe.validation.guidance_scale:g}, "
                 f"Seed: {recipe.training.seed}/{number}, LoRA: {lora.stem if lora else 'none'} at {strength:g}"
             )
-            previews.save_png(path, previews.to_picture(renderer([prompt], number)[0]), {"parameters": text})
+            shown = renderer([prompt], number)[0]
+            if rate:
+                previews.save_clip(path, shown, text, rate)
+            else:
+                previews.save_png(path, previews.to_picture(shown), {"parameters": text})
             paths.append(path)
     return paths

@@ -83,7 +83,7 @@ class DdpmSchedule:
         known = alphas_cumprod.double()
         self._alpha, self._sigma = known.sqrt(), (1 - known).sqrt()
         self._timesteps = timesteps
-        usable = known[known >= 1e-3]  # alpha >= 0.03: below, one division by alpha drowns the image
+        usable = known[known > 0]  # pure noise has no finite rho; `level` knows it as sigma = 1
         self._log_rho = (1 / usable - 1).sqrt().log()
 
     def level(self, sigma: Tensor) -> Level:

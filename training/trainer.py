@@ -180,6 +180,7 @@ class Trainer:
             paths = previews.save(
                 self.run_folder.previews, self.update, images[: self.recipe.validation.previews],
                 self.parts.prompts[: self.recipe.validation.previews], self._sampler_facts(),
+                self.parts.policy.base.frames_per_second,
             )  # fmt: skip
             names = [path.name for path in paths]
             self._log.write("check", update=self.update, values=check.values, guards=lights, previews=names)

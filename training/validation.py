@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.prompts import Prompt
 from toolkit.words import WordPair, positive_and_negative
-from training import measures
+from training import clips, measures
 from training.contracts import Conditioning, Policy, Reward
 from training.randomness import Rng
 from training.rollout import sample
@@ -36,14 +36,15 @@ class Renderer:
         self._policy, self._encode = policy, encode
         self._steps, self._guidance_scale = steps, guidance_scale
         self._seed, self._purpose = seed, purpose
+        self._batch = BATCH if len(policy.latent_shape) == 3 else 1  # one clip is as large as many pictures
 
     def __call__(self, prompts: Sequence[str], number: int = 0) -> Tensor:
-        """Pictures [B, 3, H, W] on the CPU; `number` counts the seeds per prompt."""
-        return torch.cat([self._render(prompts, start, number) for start in range(0, len(prompts), BATCH)])
+        """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] on the CPU; `number` counts the seeds per prompt."""
+        return torch.cat([self._render(prompts, start, number) for start in range(0, len(prompts), self._batch)])
 
     @torch.no_grad()
     def _render(self, prompts: Sequence[str], start: int, number: int) -> Tensor:
-        chunk = list(prompts[start : start + BATCH])
+        chunk = list(prompts[start : start + self._batch])
         indices = tuple(range(start, start + len(chunk)))
         noise = Rng(self._seed, number, indices, self._policy.device).normal(self._purpose, self._policy.latent_shape)
         latents = sample(
@@ -77,13 +78,14 @@ class Panel:
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> dict[str, float]:
-        """images [seeds · prompts, 3, H, W], all prompts of one seed together. The first call is the base's."""
+        """images [seeds · prompts, 3, H, W] or as many clips, all prompts of one seed together; first the base's."""
         images = images.to(self._device)
+        frames = clips.frames(images)
         values = {
-            "saturation": measures.saturation(images).mean(),
-            "brightness": measures.brightness(images).mean(),
-            "clipped": measures.clipped(images).mean(),
-            "texture": measures.texture(images).mean(),
+            "saturation": measures.saturation(frames).mean(),
+            "brightness": measures.brightness(frames).mean(),
+            "clipped": measures.clipped(frames).mean(),
+            "texture": measures.texture(frames).mean(),
         }
         for name, scorer in self._scorers.items():
             values[name] = self.relative(scorer, images).mean()
@@ -95,18 +97,18 @@ class Panel:
         return {name: float(value) for name, value in values.items()}
 
     def relative(self, scorer: Reward, images: Tensor) -> Tensor:
-        """Positive minus negative word's score per picture, [B]; without words, the prompt's own score."""
+        """Positive minus negative word's score per picture or clip, [B]; without words, the prompt's own score."""
         times = len(images) // len(self._prompts)
         if not self._pairs:
-            return scorer.score(images, scorer.target([[p.text] for p in self._prompts] * times))[:, 0]
-        scores = scorer.score(images, scorer.target(self._texts() * times))
+            return clips.score(scorer, images, scorer.target([[p.text] for p in self._prompts] * times))[:, 0]
+        scores = clips.score(scorer, images, scorer.target(self._texts() * times))
         return scores[:, 0] - scores[:, 1]
 
     def _texts(self) -> list[list[str]]:
         return positive_and_negative([prompt.text for prompt in self._prompts], self._pairs)
 
     def _feature_values(self, second: Any, images: Tensor) -> dict[str, Tensor]:
-        features = second.embed_images(images)
+        features = clips.embed(second, images)
         if self._base_features is None:
             self._base_features = features
         times = len(images) // len(self._prompts)

@@ -30,6 +30,13 @@ def shake(policy: Policy) -> None:
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
+def picture_shape(policy: Policy) -> tuple[int, ...]:
+    """Of two pictures or of two clips."""
+    width, height = policy.base.lora_facts.resolution
+    frames = (policy.base.settings.frames,) if policy.base.frames_per_second else ()
+    return (2, *frames, 3, height, width)
+
+
 def test_an_estimate_is_float32_and_consistent_with_its_input(policy: Policy, x_t: torch.Tensor, level) -> None:
     estimate = policy.predict(x_t, level, policy.base.encode(PROMPTS))
     assert estimate.x0.shape == estimate.noise.shape == x_t.shape
@@ -52,17 +59,15 @@ def test_recover_returns_x0_for_a_perfect_prediction(policy: Policy, x_t: torch.
 def test_pictures_are_rgb_between_0_and_1_with_gradient(policy: Policy, x_t: torch.Tensor) -> None:
     latents = (0.5 * x_t).requires_grad_()
     pictures = policy.decode(latents)
-    width, height = policy.base.lora_facts.resolution
-    assert pictures.shape == (2, 3, height, width)
+    assert pictures.shape == picture_shape(policy)
     assert pictures.min() >= 0
     assert pictures.max() <= 1
     pictures.sum().backward()
-    assert latents.grad.abs().amax(dim=(1, 2, 3)).min() > 0
+    assert latents.grad.abs().flatten(1).amax(dim=1).min() > 0
 
 
 def test_latents_of_pictures_have_the_latent_shape_and_no_gradient(policy: Policy) -> None:
-    width, height = policy.base.lora_facts.resolution
-    latents = policy.base.encode_images(torch.rand(2, 3, height, width).requires_grad_())
+    latents = policy.base.encode_images(torch.rand(picture_shape(policy)).requires_grad_())
     assert latents.shape == (2, *policy.latent_shape)
     assert not latents.requires_grad
 

@@ -26,7 +26,7 @@ from training.bases import BASES
 from training.contracts import PromptBatch
 from training.randomness import Rng
 
-FAMILIES = [name for name in BASES if name != "demo"]
+FAMILIES = [*(name for name in BASES if name != "demo"), "cogvideox_2b"]
 PROMPTS = ["a red cat", "the blue house in a photo"]
 STEPS = 4
 LORA = Lora(rank=2, layers="all")
@@ -78,10 +78,12 @@ def pixels_of_pipeline(name: str, pipe: Any) -> torch.Tensor:
     tiny = folders.family(name)
     latents = getattr(tiny, "to_pipeline", lambda noise: noise)(noise_of(policy_of(name)[0]))
     width, height = tiny.SIZE
-    return pipe(
+    length = {"num_frames": tiny.SETTINGS["frames"]} if policy_of(name)[0].base.frames_per_second else {}
+    drawn = pipe(
         prompt=list(PROMPTS), latents=latents, width=width, height=height, num_inference_steps=STEPS, output_type="pt",
-        **tiny.GUIDANCE, **getattr(tiny, "OPTIONS", {}),
-    ).images  # fmt: skip
+        **length, **tiny.GUIDANCE, **getattr(tiny, "OPTIONS", {}),
+    )  # fmt: skip
+    return drawn.frames if length else drawn.images
 
 
 def pipeline_of(name: str) -> Any:

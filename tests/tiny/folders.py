@@ -37,4 +37,5 @@ def section(name: str, **changes: object) -> Section:
     """What a recipe would say to use it, and what else it may say."""
     width, height = family(name).SIZE
     options = {"weights": str(folder(name)), "dtype": "float32", "width": width, "height": height}
-    return Section(name=name, settings=options | getattr(family(name), "SETTINGS", {}) | changes)
+    options |= getattr(family(name), "SETTINGS", {}) | changes
+    return Section(name=getattr(family(name), "BASE", name), settings=options)

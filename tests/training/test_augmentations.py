@@ -40,6 +40,15 @@ def test_a_sample_is_augmented_the_same_in_any_batch_and_every_time() -> None:
     assert_close(together[1:2], augment(images[1:2], Rng(1, 2, (1,)), 1.0), rtol=1e-5, atol=1e-6)
 
 
+def test_all_frames_of_a_clip_are_changed_alike_and_as_a_picture_would_be() -> None:
+    images = smooth_pictures()
+    clip = images[:, None].expand(-1, 4, -1, -1, -1)
+    changed = augment(clip, RNG, 1.0)
+    assert changed.shape == clip.shape
+    assert torch.equal(changed, changed[:, :1].expand_as(changed))
+    assert_close(changed[:, 0], augment(images, RNG, 1.0), rtol=1e-5, atol=1e-6)
+
+
 def test_samples_and_updates_are_augmented_differently() -> None:
     images = smooth_pictures()
     once = augment(images, RNG, 1.0)

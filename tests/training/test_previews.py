@@ -32,6 +32,19 @@ def test_previews_are_lossless_and_carry_caption_and_settings(tmp_path: Path, pi
             assert description == f"{caption}\neuler, 12 steps, update 20"
 
 
+def test_clips_are_endless_animations_at_their_own_rate(tmp_path: Path) -> None:
+    clips = torch.linspace(0, 1, 5).reshape(1, 5, 1, 1, 1).expand(2, 5, 3, 16, 24)
+    paths = previews.save(tmp_path, 20, clips, ["a cat", "ein Bär"], "euler, 12 steps", frames_per_second=16)
+    assert [path.name for path in paths] == ["000020_00.webp", "000020_01.webp"]
+    with Image.open(paths[1]) as picture:
+        assert (picture.n_frames, picture.info["loop"]) == (5, 0)
+        assert picture.getexif()[0x010E].encode("latin-1").decode() == "ein Bär\neuler, 12 steps, update 20"
+        for number in range(5):
+            picture.seek(number)
+            assert abs(np.asarray(picture.convert("RGB")).mean() - 255 * number / 4) < 3
+            assert picture.info["duration"] == round(1000 / 16)
+
+
 def test_a_sheet_has_one_row_per_label_and_one_column_per_caption(pictures: torch.Tensor) -> None:
     rows = [("base", pictures), ("with the LoRA", pictures.flip(0))]
     sheet = previews.grid(rows, ["a cat", "a very long caption that has to be cut somewhere"], zoom=2)

@@ -105,9 +105,20 @@ def test_pure_noise_is_the_last_timestep_even_of_a_zero_terminal_snr_family() ->
     assert level.alpha.item() == known[-1].sqrt().item()
 
 
-def test_below_pure_noise_a_zero_terminal_snr_family_never_divides_by_its_vanishing_alphas() -> None:
+def test_a_zero_terminal_snr_family_divides_by_no_vanishing_alpha_where_methods_train() -> None:
     schedule, known = stable_diffusion(rescale_betas_zero_snr=True)
     level = schedule.level(torch.tensor([0.97, 0.999999]))
     assert known[-1] < 1e-6
-    assert (level.alpha >= 0.03).all()
+    assert level.alpha[0] >= 0.03  # methods train at 0.97 and below
+    assert level.alpha[1] > 0  # only sigma = 1 is pure noise
     assert_close(level.alpha, known[level.timestep].sqrt())  # the level of the very timestep that is fed
+
+
+@pytest.mark.parametrize("steps", [4, 50, 1000])
+def test_a_grid_leads_to_the_very_timesteps_it_was_made_of_down_to_pure_noise(steps: int) -> None:
+    _, known = stable_diffusion(rescale_betas_zero_snr=True)
+    visited = torch.arange(1000 - 1, -1, -1000 // steps)
+    schedule = DdpmSchedule(known, lambda _steps: torch.cat([visited, torch.tensor([-1])]))
+    grid = schedule.grid(steps)
+    assert torch.equal(schedule.level(grid[:-1]).timestep, visited)
+    assert grid[-1] == 0

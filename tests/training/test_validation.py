@@ -91,6 +91,27 @@ def test_the_relative_score_is_positive_minus_negative_word() -> None:
     assert relative.tolist() == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_clip_is_measured_by_its_frames() -> None:
+    """Equal frames measure as the picture they show; frames that differ, as their mean."""
+    scorer = Scorer()
+    pictures = showing(scorer, ["3d. a red cat", "blurry. a dog", "3d. a blue cat"])
+    still = Panel(PROMPTS, PAIRS, {"reward": scorer, "second": scorer}).measure(pictures)
+    panel = Panel(PROMPTS, PAIRS, {"reward": scorer, "second": scorer})
+    assert panel.measure(torch.stack([pictures] * 3, dim=1)) == pytest.approx(still, abs=1e-6)
+
+    other = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    moving, both = torch.stack([pictures, other], dim=1), [panel.measure(pictures), panel.measure(other)]
+    measured = panel.measure(moving)
+    for name in ("saturation", "brightness", "clipped", "texture", "reward", "second"):
+        assert measured[name] == pytest.approx((both[0][name] + both[1][name]) / 2, abs=1e-6), name
+
+
+def test_clips_are_rendered_one_at_a_time(linear_policy) -> None:
+    policy = linear_policy(torch.zeros(3, 2, 2, 2))
+    assert renderer(policy)(["a", "b", "c"]).shape == (3, 3, 2, 2, 2)
+    assert len(policy.rollout) == 3 * 3  # three steps for each of three prompts
+
+
 def test_without_words_a_picture_is_scored_by_its_prompt() -> None:
     scorer = Scorer()
     panel = Panel(PROMPTS, [], {"second": scorer})

@@ -79,6 +79,7 @@ class DiffusersBase:
     gives: ClassVar[frozenset[str]] = frozenset({"text_to_image"})
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"] = "velocity"
     guidance: Literal["true", "embedded", "none"] = "true"
+    frames_per_second: ClassVar[int] = 0
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → names of layers, or ends of names
     lora_family: ClassVar[tuple[str, str, str]]  # family, modelspec.architecture, ss_base_model_version
     reader: ClassVar[str] = "tokenizer"  # the pipeline's tokenizer that reads furthest
@@ -95,9 +96,9 @@ class DiffusersBase:
         self.vae: Any = self.pipe.vae
         for part in (self.network, self.vae):
             part.eval().requires_grad_(False)
-            if settings.gradient_checkpointing:
-                recompute_activations(part)
         self.max_tokens: int = getattr(settings, "max_tokens", None) or self.longest
+        if settings.gradient_checkpointing:
+            self.enable_gradient_checkpointing()
         self.device = torch.device("cpu")
         self._text: Any = None
         self._has_warned = False
@@ -120,6 +121,11 @@ class DiffusersBase:
         if self._text is not None:
             self._text.to(device)
         return self
+
+    def enable_gradient_checkpointing(self) -> None:
+        """The network's and the VAE's."""
+        recompute_activations(self.network)
+        recompute_activations(self.vae)
 
     @property
     def text(self) -> Any:
@@ -181,8 +187,12 @@ class DiffusersBase:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] in [0, 1], with gradient."""
-        decoded = self.vae.decode(self.unscale(latents).to(self.vae.dtype), return_dict=False)[0]
+        decoded = self.run_decoder(self.unscale(latents).to(self.vae.dtype))
         return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+    def run_decoder(self, latents: Tensor) -> Tensor:
+        """The VAE's latents to its pixels, around [-1, 1]."""
+        return self.vae.decode(latents, return_dict=False)[0]
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
