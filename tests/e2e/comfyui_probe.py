@@ -82,6 +82,8 @@ TINY = {
     }),
     "sdxl": ("SDXL", {
         **SDXL, "model_channels": 32, "context_dim": 48, "adm_in_channels": 96, "num_head_channels": 16,
+        "transformer_depth": [0, 0, 1, 1, 2, 2], "transformer_depth_middle": 2,
+        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
     }),
     "wan": ("WAN21_I2V", {
         **WAN, "model_type": "i2v", "in_dim": 36, "dim": 64, "ffn_dim": 96, "num_heads": 2, "num_layers": 2,

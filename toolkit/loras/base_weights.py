@@ -91,6 +91,11 @@ def header(path: Path) -> tuple[dict[str, dict], int]:
     return ordered, 8 + length
 
 
+def is_quantised(tensor: Tensor) -> bool:
+    """Integers and 8-bit floats: too coarse to subtract from or to add to."""
+    return not tensor.is_floating_point() or tensor.element_size() == 1
+
+
 def rewrite(source: Path, target: Path, change: Callable[[str, Tensor], Tensor | None]) -> None:
     """Copy a file with some tensors changed: `change` returns the new tensor, or None to keep it. One tensor in memory.
 

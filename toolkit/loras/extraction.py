@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import UsageError
 from toolkit.loras import families, low_rank, writing
-from toolkit.loras.base_weights import BaseWeights
+from toolkit.loras.base_weights import BaseWeights, is_quantised
 from toolkit.loras.family import Family
 from toolkit.loras.reading import Stem, identify
 from toolkit.loras.updates import Update, rows_at
@@ -88,11 +88,12 @@ def extract(
 def _changes(tuned: BaseWeights, base: BaseWeights, progress: Callable[[str], None]) -> Iterator[tuple[str, Tensor]]:
     for name, place in tuned.layers.items():
         after, before = tuned.read(place), base.read(base.layers[name])
-        if not (after.is_floating_point() and before.is_floating_point()) or after.element_size() == 1:
-            raise UsageError(
-                f"`{name}` is quantised ({after.dtype}), and its rounding would be taken for training.",
-                action="Give the models in bfloat16, float16 or float32.",
-            )
+        for tensor in (after, before):
+            if is_quantised(tensor):
+                raise UsageError(
+                    f"`{name}` is quantised ({tensor.dtype}), and its rounding would be taken for training.",
+                    action="Give the models in bfloat16, float16 or float32.",
+                )
         if after.ndim and not bool((delta := after.float().sub_(before.float())).eq(0).all()):
             progress(name)
             yield name, delta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -41,9 +42,10 @@ PEFT_ORIGINAL = Spelling("base_model.model.", "original")
 
 @dataclass(frozen=True)
 class Family:
-    """One model family. `diffusers` and `comfyui` are what is written for each; the `reads` tuples what else they take.
+    """One model family. `diffusers` and `comfyui` are what is written for each.
 
-    `architecture` and `base_model_version` are the strings that modelspec and kohya's metadata use.
+    `diffusers_reads`: what else diffusers takes, with an expression for the layers that it misses or misreads in that
+    spelling. `architecture` and `base_model_version` are the strings that modelspec and kohya's metadata use.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Family:
     renaming: Renaming
     diffusers: Spelling
     comfyui: Spelling | None  # None where ComfyUI has no such model
-    diffusers_reads: tuple[Spelling, ...] = ()
+    diffusers_reads: Mapping[Spelling, str] = field(default_factory=dict)
     also_known_as: frozenset[str] = field(default_factory=frozenset)
     reads_alpha: bool = True  # diffusers honours `.alpha` beside its own names
 

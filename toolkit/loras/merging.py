@@ -15,7 +15,7 @@ from comfy_nodes.header import AlignedLoraHeader
 from toolkit import lora_file
 from toolkit.errors import UsageError
 from toolkit.loras import writing
-from toolkit.loras.base_weights import BaseWeights, copy_others, rewrite
+from toolkit.loras.base_weights import BaseWeights, copy_others, is_quantised, rewrite
 from toolkit.loras.convert import precision_of
 from toolkit.loras.family import Family
 from toolkit.loras.reading import Lora, read
@@ -108,7 +108,7 @@ def _homes(weights: BaseWeights, family: Family, updates: Mapping[str, Update]) 
 
 
 def _added(name: str, tensor: Tensor, changes: Sequence) -> Tensor:
-    if not tensor.is_floating_point() or tensor.element_size() == 1:
+    if is_quantised(tensor):
         raise UsageError(
             f"`{name}` of the base is quantised ({tensor.dtype}), and small changes would be rounded away.",
             action="Give a base in bfloat16, float16 or float32.",

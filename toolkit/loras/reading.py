@@ -75,17 +75,19 @@ def read(path: Path, family: str = "") -> Lora:
     """
     tensors, metadata = lora_file.read(path)
     stems = parse(tensors, path.name)
-    shapes = {stem: _shape(tensors, each) for stem, each in stems.items()}
+    pairs = {stem: _update(tensors, each, stem) for stem, each in stems.items()}
+    shapes = {stem: pair.shape for stem, pair in pairs.items()}
     found = identify(stems, metadata, family, path.name, shapes)
     settings = adapter_settings(path, metadata, found.component)
-    updates: dict[str, Update] = {}
-    factors: dict[str, float] = {}
-    for stem, each in stems.items():
-        update = _update(tensors, each, stem)
-        factors[stem] = _factor(tensors, each, update.rank, settings)
-        whole = update.scaled(factors[stem])
-        for name, place in found.renaming.find(each.name):
-            updates[name] = whole if place.of == 1 and not place.swapped else whole.cut(place)
+    factors = {stem: _factor(tensors, each, pairs[stem].rank, settings) for stem, each in stems.items()}
+    updates = {
+        name: part
+        for stem, each in stems.items()
+        for name, place in found.renaming.find(each.name)
+        if (part := pairs[stem].scaled(factors[stem]).cut(place)).rank
+    }
+    if not updates:
+        raise UsageError(f"`{path.name}` changes nothing: all its weights are zero.", action="Train it first.")
     dtypes = sorted({str(tensors[key].dtype).removeprefix("torch.") for key in tensors if not key.endswith(".alpha")})
     return Lora(found, updates, metadata, stems, shapes, factors, tuple(dtypes))
 
@@ -204,10 +206,6 @@ def _update(tensors: Mapping[str, Tensor], stem: Stem, name: str) -> Update:
             action=REWRITE,
         )
     return update
-
-
-def _shape(tensors: Mapping[str, Tensor], stem: Stem) -> tuple[int, ...]:
-    return (tensors[stem.tensors["up"]].shape[0], *tensors[stem.tensors["down"]].shape[1:])
 
 
 def _same_size(size: tuple[int, ...], shape: tuple[int, ...], share: int, of: int) -> bool:

@@ -47,8 +47,12 @@ class Update:
         return self if factor == 1.0 else Update(self.down, self.up.float() * factor)
 
     def cut(self, place: Place) -> Update:
-        """The rows at `place`, in diffusers' order."""
-        return Update(self.down, rows_at(place, self.up))
+        """The rows at `place` in diffusers' order, less the components that do not reach them: undoes `fuse`."""
+        up = rows_at(place, self.up)
+        reaching = up.flatten(1).ne(0).any(0)
+        if place.of == 1 or bool(reaching.all()):
+            return Update(self.down, up)
+        return Update(self.down[reaching], up[:, reaching])
 
 
 def rows_at(place: Place, matrix: Tensor) -> Tensor:

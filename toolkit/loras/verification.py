@@ -5,6 +5,7 @@ A loader skips what it does not know and says so at most in a log, so the pictur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +60,10 @@ def verify(path: Path, *, family: str = "", base: Path | None = None, loaders: t
 def _diffusers_reads(family: Family, stem: str, each: Stem) -> bool:
     known = {name for layers in keys.layers(family.name).values() for name in layers}
     inside = [name for name, _ in family.renaming.find(each.name)]
+    spellings = {family.diffusers: "", **family.diffusers_reads}
     return set(inside) <= known and any(
-        _is_spelled(stem, spelling, inside, family) for spelling in (family.diffusers, *family.diffusers_reads)
+        _is_spelled(stem, spelling, inside, family) and not any(re.fullmatch(missed, name) for name in inside)
+        for spelling, missed in spellings.items()
     )
 
 

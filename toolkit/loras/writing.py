@@ -46,7 +46,7 @@ def write(
     import torch
 
     tensors = {
-        name: tensor.to("cpu", getattr(torch, dtype)).contiguous()
+        name: tensor.to("cpu", getattr(torch, dtype), copy=True).contiguous()  # slices of one layer share memory
         for name, tensor in spelled(updates, family, spelling).items()
     }
     broken = next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)

@@ -11,6 +11,6 @@ FAMILY = replace(
     architecture="palate-demo",
     base_model_version="palate_demo",
     comfyui=None,
-    diffusers_reads=(),
+    diffusers_reads={},
     also_known_as=frozenset(),
 )

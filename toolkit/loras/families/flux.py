@@ -50,7 +50,10 @@ FAMILY = Family(
     renaming=Renaming(RULES),
     diffusers=TRANSFORMER,
     comfyui=TRANSFORMER,
-    diffusers_reads=(KOHYA_ORIGINAL, ONETRAINER),
+    diffusers_reads={
+        KOHYA_ORIGINAL: "|".join([*OUTER, "norm_out.linear"]),
+        ONETRAINER: r".*(norm|norm1|norm1_context)\.linear|.*\.ff.*|single_.*proj_(mlp|out)",
+    },
     also_known_as=frozenset({"flux-1-schnell", "flux1-dev", "flux1-schnell"}),
     reads_alpha=False,
 )

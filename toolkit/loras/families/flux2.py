@@ -40,7 +40,7 @@ FAMILY = Family(
     renaming=Renaming(RULES),
     diffusers=TRANSFORMER,
     comfyui=COMFYUI,
-    diffusers_reads=(COMFYUI,),
+    diffusers_reads={COMFYUI: r"norm_out\.linear"},
     also_known_as=frozenset({"Flux.2-klein-4b", "Flux.2-klein-9b", "flux2_klein_4b", "flux2_klein_9b"}),
     reads_alpha=False,
 )

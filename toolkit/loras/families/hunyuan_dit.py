@@ -38,6 +38,6 @@ FAMILY = Family(
     renaming=Renaming(RULES),
     diffusers=TRANSFORMER,
     comfyui=PEFT_ORIGINAL,
-    diffusers_reads=(COMFYUI, PEFT_ORIGINAL),
+    diffusers_reads={COMFYUI: "", PEFT_ORIGINAL: ""},
     also_known_as=frozenset({"hydit"}),
 )

@@ -18,6 +18,6 @@ FAMILY = Family(
     renaming=Renaming(same(*(f"transformer_blocks.*.{layer}" for layer in BLOCK), *OUTER, *TIME)),
     diffusers=TRANSFORMER,
     comfyui=TRANSFORMER,
-    diffusers_reads=(COMFYUI_DIFFUSERS, KOHYA),
+    diffusers_reads={COMFYUI_DIFFUSERS: "", KOHYA: ""},
     reads_alpha=False,
 )

@@ -12,6 +12,6 @@ FAMILY = Family(
     renaming=Renaming(_unet.rules(3, attention_down={1, 2}, attention_up={0, 1})),
     diffusers=UNET,
     comfyui=KOHYA,
-    diffusers_reads=(KOHYA, KOHYA_ORIGINAL),
+    diffusers_reads={KOHYA: r"add_embedding\..*", KOHYA_ORIGINAL: ""},
     also_known_as=frozenset({"sdxl_1.0"}),
 )

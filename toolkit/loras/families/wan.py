@@ -34,6 +34,6 @@ FAMILY = Family(
     renaming=Renaming(RULES),
     diffusers=TRANSFORMER,
     comfyui=COMFYUI,
-    diffusers_reads=(COMFYUI, KOHYA_ORIGINAL),
+    diffusers_reads={COMFYUI: "patch_embedding", KOHYA_ORIGINAL: r"condition_embedder\..*|proj_out|patch_embedding"},
     also_known_as=frozenset({"wan", "wan2.2", "wan21", "wan22"}),
 )

@@ -35,7 +35,7 @@ FAMILY = Family(
     renaming=Renaming(RULES),
     diffusers=TRANSFORMER,
     comfyui=COMFYUI_DIFFUSERS,
-    diffusers_reads=(COMFYUI_DIFFUSERS, KOHYA),
+    diffusers_reads={COMFYUI_DIFFUSERS: "", KOHYA: ""},
     also_known_as=frozenset({"z_image"}),
     reads_alpha=False,
 )
