@@ -40,7 +40,7 @@ def merge(
         dtype=dtype or precision_of(loras[0]),
         metadata=metadata,
     )
-    return _lost(updates, kept)
+    return _lost(updates, kept) if rank else 0.0
 
 
 def merge_into(sources: Sequence[tuple[Path, float]], base: Path, output: Path, *, family: str = "") -> int:
@@ -126,10 +126,9 @@ def _added(name: str, tensor: Tensor, changes: Sequence) -> Tensor:
 
 
 def _lost(whole: Mapping[str, Update], kept: Mapping[str, Update]) -> float:
+    missing = sum(add([update, kept[name].scaled(-1.0)]).norm() ** 2 for name, update in whole.items())
     total = sum(update.norm() ** 2 for update in whole.values())
-    if all(kept[name] is update for name, update in whole.items()) or not total:
-        return 0.0
-    return (max(total - sum(update.norm() ** 2 for update in kept.values()), 0.0) / total) ** 0.5
+    return (missing / total) ** 0.5 if total else 0.0
 
 
 def _metadata(paths: Sequence[Path], loras: Sequence[Lora]) -> dict[str, str]:
