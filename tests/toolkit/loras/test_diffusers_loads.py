@@ -29,11 +29,14 @@ LOADERS = {
     "sdxl": "StableDiffusionXLLoraLoaderMixin", "wan": "WanLoraLoaderMixin", "z_image": "ZImageLoraLoaderMixin",
 }  # fmt: skip
 CLAIMED = [
-    (family, spelling, missed)
+    pytest.param(
+        family, spelling, missed, id=f"{family}-{spelling.prefix}{spelling.names}",
+        marks=() if spelling in (FAMILIES[family].diffusers, FAMILIES[family].comfyui) else pytest.mark.slow,
+    )
     for family in LOADERS
     for spelling, missed in {FAMILIES[family].diffusers: "", **FAMILIES[family].diffusers_reads}.items()
     if family != "flux" or spelling is FAMILIES["flux"].diffusers  # FLUX.1's converter knows the real width only
-]
+]  # fmt: skip
 
 
 class OfTransformer(DiffusionPipeline):
@@ -97,9 +100,7 @@ def changes_in(network: nn.Module) -> dict[str, Tensor]:
     return {name: sum(layer.get_delta_weight(adapter) for adapter in layer.scaling) for name, layer in layers}
 
 
-@pytest.mark.parametrize(
-    ("family", "spelling", "missed"), CLAIMED, ids=[f"{f}-{s.prefix}{s.names}" for f, s, _ in CLAIMED]
-)
+@pytest.mark.parametrize(("family", "spelling", "missed"), CLAIMED)
 def test_every_layer_loads_with_its_change(
     family: str, spelling: Spelling, missed: str, tmp_path: Path, complaints: list[str]
 ) -> None:
@@ -122,6 +123,7 @@ def test_every_comfyui_file_but_those_of_two_families_is_for_diffusers_too() -> 
     assert both & set(LOADERS) == set(LOADERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", FAMILIES["flux"].diffusers_reads, ids=lambda spelling: spelling.prefix)
 def test_flux_layers_are_converted_at_their_real_width(spelling: Spelling, tmp_path: Path) -> None:
     """One double and one single block of 3072, each layer in a file of its own; no network is built."""
