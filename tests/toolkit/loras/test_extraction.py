@@ -162,7 +162,7 @@ sizes = [process.memory_info().rss]
 def watch():
     while True:
         sizes.append(process.memory_info().rss)
-        time.sleep(0.002)
+        time.sleep(0.01)
 threading.Thread(target=watch, daemon=True).start()
 report = extract(*map(Path, sys.argv[1:4]), rank=16, family="flux")
 print(report.error, (max(sizes) - sizes[0]) / 1e6)
@@ -170,25 +170,22 @@ print(report.error, (max(sizes) - sizes[0]) / 1e6)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_gigabytes_need_less_than_one_of_memory(tmp_path: Path) -> None:
     """Two models of 1 GB each in bfloat16, a planted rank of 8; memory above that of the interpreter with torch."""
     names = [f"transformer_blocks.{n}.attn.to_{part}.weight" for n in range(7) for part in ("q", "k", "v", "out.0")]
-    torch.manual_seed(0)
-    for name, rank in (("old", 0), ("new", 8)):
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(4352, 4352, generator=generator)
+    change = torch.randn(4352, 8, generator=generator) @ torch.randn(8, 4352, generator=generator)
+    for name, matrix in (("old", weight), ("new", weight + change)):
         (tmp_path / name).mkdir()
-        generator, weights = torch.Generator().manual_seed(3), {}
-        for each in names:
-            weight = torch.randn(4352, 4352, generator=generator)
-            if rank:
-                weight += torch.randn(4352, rank) @ torch.randn(rank, 4352)
-            weights[each] = weight.bfloat16()
-        save_file(weights, tmp_path / name / "model.safetensors")
-        del weights
+        stored = matrix.bfloat16()
+        save_file({each: stored.clone() for each in names}, tmp_path / name / "model.safetensors")
     total = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
     assert total > 2e9
     result = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path / "new"), str(tmp_path / "old"), str(tmp_path / "x.safetensors")],
-        capture_output=True, text=True, timeout=280, check=True,
+        capture_output=True, text=True, timeout=800, check=True,
     )  # fmt: skip
     error, megabytes = map(float, result.stdout.split())
     print(f"{megabytes:.0f} MB, error {error:.4f}")
