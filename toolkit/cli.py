@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__
+from toolkit import __version__, lora_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -152,6 +152,9 @@ def words(
         commands.measure_words(positive, negative, base=base, reward=reward)
     else:
         commands.list_words()
+
+
+app.add_typer(lora_cli.app)
 
 
 def main() -> None:

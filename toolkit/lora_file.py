@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,22 +48,27 @@ def save(path: Path, adapter: Mapping[str, Tensor], description: Description, *,
     not hold exactly what was meant to be in it.
     """
     import torch
-    from safetensors.torch import save as to_bytes
 
     weights = {
         f"{description.component}.{name}": adapter[name].to("cpu", getattr(torch, dtype)).contiguous()
         for name in sorted(adapter)
     }
-    atomic.write_file(path, with_metadata(to_bytes(weights), metadata(weights, description)))
+    write(path, weights, metadata(weights, description))
+
+
+def write(path: Path, weights: Mapping[str, Tensor], entries: Mapping[str, str]) -> None:
+    """Write tensors under the names they have, atomically, then re-open and verify. Raises PalateError like `save`."""
+    from safetensors.torch import save as to_bytes
+
+    atomic.write_file(path, with_metadata(to_bytes(dict(weights)), entries))
     _verify(path, weights)
 
 
 def metadata(weights: Mapping[str, Tensor], description: Description) -> dict[str, str]:
     """All header entries: modelspec, kohya's ss_, diffusers' peft config and Palate's own. No clock, path or host."""
-    words = list(dict.fromkeys(pair["positive"] for pair in description.header.words))
     digest = tensors_hash(weights)
     peft = {"r": description.rank, "lora_alpha": description.rank, "target_modules": sorted(description.target_modules)}
-    entries = {
+    return {
         "format": "pt",
         "lora_adapter_metadata": _json({f"{description.component}.{k}": v for k, v in peft.items()}),
         "modelspec.sai_model_spec": SPEC,
@@ -85,11 +90,18 @@ def metadata(weights: Mapping[str, Tensor], description: Description) -> dict[st
         "ss_seed": str(description.seed),
         "ss_training_comment": f"aligned with {description.header.method}",
         **description.header.to_metadata(),
+        **word_entries([pair["positive"] for pair in description.header.words]),
     }
-    if words:
-        entries["modelspec.trigger_phrase"] = entries["trained_words"] = ", ".join(words)
-        entries["ss_tag_frequency"] = _json({"style words": dict.fromkeys(words, 1)})
-    return entries
+
+
+def word_entries(positives: Sequence[str]) -> dict[str, str]:
+    """The words under every name that LoRA managers look for; nothing when there are none."""
+    words = list(dict.fromkeys(positives))
+    if not words:
+        return {}
+    joined = ", ".join(words)
+    frequency = _json({"style words": dict.fromkeys(words, 1)})
+    return {"modelspec.trigger_phrase": joined, "trained_words": joined, "ss_tag_frequency": frequency}
 
 
 def with_metadata(file: bytes, entries: Mapping[str, str]) -> bytes:
@@ -109,7 +121,7 @@ def tensors_hash(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -135,12 +147,17 @@ def header(path: Path) -> AlignedLoraHeader | None:
         raise UsageError(str(error), action="Download the file again.") from error
 
 
-def load(path: Path, component: str) -> dict[str, Tensor]:
-    """Weights under peft's names, the component's prefix removed. Raises UsageError for files of another component."""
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and header entries. Raises UsageError for anything but a whole safetensors file."""
     from safetensors.torch import load_file
 
-    read_metadata(path)
-    weights = load_file(path)
+    entries = read_metadata(path)
+    return load_file(path), entries
+
+
+def load(path: Path, component: str) -> dict[str, Tensor]:
+    """Weights under peft's names, the component's prefix removed. Raises UsageError for files of another component."""
+    weights, _ = read(path)
     prefix = f"{component}."
     foreign = [name for name in weights if not name.startswith(prefix)]
     if foreign:
