@@ -62,6 +62,12 @@ class Lora(_Part):
 
     rank: int = Field(default=16, ge=1, le=512, description="Size of the adapter. 8 to 32 suits alignment.")
     layers: Literal["attention", "all"] = Field(default="all", description="Which layers are trained.")
+    start: str = Field(default="", description="A LoRA file the base plays with from the start; empty: none.")
+    start_strength: float = Field(default=1.0, ge=-4, le=4, description="Strength of the LoRA in `start`.")
+    start_as: Literal["merged", "frozen"] = Field(
+        default="merged",
+        description="merged: added into the base's weights; frozen: kept beside them, for quantised bases.",
+    )
     file_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         default="bfloat16", description="Precision of the LoRA file."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,10 @@ class Policy:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Inject a fresh LoRA (B = 0, so the first picture equals the base's). dtype is that of the network calls."""
+        """Inject a fresh LoRA (B = 0, so the first picture equals the base's). dtype is that of the network calls.
+
+        An adapter that is already in the network stays on, frozen, with the LoRA and in the reference.
+        """
         self.device = device or torch.device("cpu")
         self.base = base.to(self.device)
         self.network = base.network
@@ -47,13 +51,21 @@ class Policy:
             target_modules=list(base.lora_layers[lora.layers]),
             init_lora_weights="gaussian",
         )
-        with torch.random.fork_rng(devices=[]):
+        self._resident = tuple(sorted({name for layer in self._layers() for name in layer.active_adapters}))
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Already found a `peft_config`"
+            )  # a resident adapter is meant to be there
             torch.manual_seed(key(seed, "lora"))
             inject_adapter_in_model(self.config, self.network, adapter_name=ADAPTER)
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_("lora_" in name)
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(self.device, torch.float32)
+        self._parameters = {
+            name: p for name, p in sorted(self.network.named_parameters()) if "lora_" in name and f".{ADAPTER}." in name
+        }
+        self.network.requires_grad_(False)
+        for parameter in self._parameters.values():
+            parameter.data = parameter.data.to(self.device, torch.float32)
+        self._active: tuple[str, ...] = ()
+        self._activate(*self._resident, ADAPTER)
         self._unconditional: Conditioning | None = None
 
     def predict(
@@ -85,13 +97,12 @@ class Policy:
     @contextmanager
     def as_reference(self) -> Iterator[None]:
         """Inside, the network is the frozen base."""
-        for layer in self._layers():
-            layer.enable_adapters(False)
+        before = self._active
+        self._activate(*self._resident)
         try:
             yield
         finally:
-            for layer in self._layers():
-                layer.enable_adapters(True)
+            self._activate(*before)
 
     @contextmanager
     def folded(self) -> Iterator[None]:
@@ -105,14 +116,15 @@ class Policy:
                 weight = layer.get_base_layer().weight
                 if layer.disable_adapters or not weight.is_floating_point():
                     continue
-                originals.append((layer, weight, weight.data))
-                weight.data = (weight.data.float() + layer.get_delta_weight(ADAPTER).float()).to(weight.dtype)
+                originals.append((weight, weight.data))
+                deltas = [layer.get_delta_weight(name).float() for name in layer.active_adapters]
+                weight.data = sum(deltas, weight.data.float()).to(weight.dtype)
                 layer.enable_adapters(False)
             yield
         finally:
-            for layer, weight, original in originals:
+            for weight, original in originals:
                 weight.data = original
-                layer.enable_adapters(True)
+            self._activate(*self._active)
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
@@ -127,7 +139,7 @@ class Policy:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The LoRA's parameters by name, in a fixed order."""
-        return {name: p for name, p in sorted(self.network.named_parameters()) if p.requires_grad}
+        return dict(self._parameters)
 
     def adapter_state(self) -> dict[str, Tensor]:
         """A copy of the LoRA's weights under peft's names (`….lora_A.weight`), sorted."""
@@ -146,6 +158,16 @@ class Policy:
                 action="Use the recipe it was trained with.",
             )
         set_peft_model_state_dict(self.network, dict(state), adapter_name=ADAPTER)
+
+    def _activate(self, *names: str) -> None:
+        """Let exactly these adapters play, each where it has a layer; gradients follow the LoRA."""
+        self._active = names
+        for layer in self._layers():
+            here = [name for name in names if name in layer.lora_A]
+            layer.enable_adapters(bool(here))
+            layer.set_adapter(here, inference_mode=True)
+        for parameter in self._parameters.values():
+            parameter.requires_grad_(ADAPTER in names)
 
     def _layers(self) -> list[Any]:
         return [module for module in self.network.modules() if isinstance(module, BaseTunerLayer)]

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from toolkit import prompts
 from toolkit.recipe import Recipe, Section
-from training import tables
+from training import lora_loading, tables
 from training.adapters import Policy
 from training.batches import PromptBatches, Sharding
 from training.contracts import Base
@@ -44,7 +44,13 @@ class Stage:
 def stage(recipe: Recipe, device: torch.device) -> Stage:
     """The recipe's base with a fresh LoRA on `device`."""
     dtype = getattr(torch, recipe.training.dtype)
-    policy = Policy(tables.base(recipe.base), recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype)
+    base = tables.base(recipe.base)
+    if recipe.lora.start:
+        lora_loading.start_from(
+            base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
+            strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
+        )  # fmt: skip
+    policy = Policy(base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype)
     return Stage(policy, ConditioningCache(policy.base.encode, folder=_text_folder(policy.base), device=device))
 
 
