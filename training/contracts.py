@@ -71,7 +71,7 @@ class Reward(Protocol):
         ...
 
     def score(self, images: Tensor, target: Any) -> Tensor:
-        """images: [B, 3, H, W] in [0, 1] → float32 [B, T], with gradient to the pictures where `differentiable`."""
+        """images: [B, 3, H, W] or clips [B, F, 3, H, W] in [0, 1] → float32 [B, T]; gradient where `differentiable`."""
         ...
 
 

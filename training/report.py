@@ -81,7 +81,7 @@ def _judged(judge: Any, recipe: Recipe, images: Tensor, prompts_per_seed: int) -
     """The held-out judge's share of pictures in either style; NaN for words it cannot judge."""
     pairs = [recipe.words[i % len(recipe.words)] for i in range(prompts_per_seed)]
     words: Sequence[Sequence[str]] = [[pair.positive, pair.negative] for pair in pairs]
-    shares = clips.score(judge, images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
+    shares = judge.score(images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
     return {"judge_positive": float(shares[0]), "judge_negative": float(shares[1])}
 
 

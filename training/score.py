@@ -18,7 +18,7 @@ from toolkit import prompts
 from toolkit.errors import PalateError
 from toolkit.recipe import Recipe, Section
 from toolkit.words import WordPair, caption, positive_and_negative
-from training import build, clips, measures
+from training import build, measures
 from training.validation import Renderer
 
 PURPOSE = "words"
@@ -43,7 +43,7 @@ class WordScorer:
         target = self._reward.target(positive_and_negative(self._prompts, [pair] * len(self._prompts)))
         sides = []
         for word in (pair.positive, pair.negative):
-            scores = clips.score(self._reward, self._of(word), target)
+            scores = self._reward.score(self._of(word), target)
             sides.append(scores[:, 0] - scores[:, 1])
         has_texts = hasattr(self._reward, "embed_texts")
         cosine = float(measures.word_cosine(target)) if has_texts else float("nan")

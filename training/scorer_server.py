@@ -45,12 +45,11 @@ def serve(section: Section, port: int) -> None:
 
 @torch.no_grad()
 def score(reward: Any, pictures: Pictures, prompts: list[str]) -> Mapping[str, Any]:
-    """Each picture with its prompt; a video counts as the mean of its frames."""
-    images = torch.frombuffer(bytearray(pictures.data), dtype=torch.float32).reshape(-1, *pictures.shape[-3:])
-    frames = len(images) // len(prompts)
-    target = reward.target([[prompt] for prompt in prompts for _ in range(frames)])
+    """Each picture or video with its prompt."""
+    images = torch.frombuffer(bytearray(pictures.data), dtype=torch.float32).reshape(tuple(pictures.shape))
+    target = reward.target([[prompt] for prompt in prompts])
     try:
         scores = reward.score(images.to(build.best_device()), target)
     except ValueError as problem:
         raise Refused(f"{problem}.") from None
-    return {"scores": scores.reshape(len(prompts), frames).mean(dim=1).tolist()}
+    return {"scores": scores[:, 0].tolist()}

@@ -100,15 +100,15 @@ class Panel:
         """Positive minus negative word's score per picture or clip, [B]; without words, the prompt's own score."""
         times = len(images) // len(self._prompts)
         if not self._pairs:
-            return clips.score(scorer, images, scorer.target([[p.text] for p in self._prompts] * times))[:, 0]
-        scores = clips.score(scorer, images, scorer.target(self._texts() * times))
+            return scorer.score(images, scorer.target([[p.text] for p in self._prompts] * times))[:, 0]
+        scores = scorer.score(images, scorer.target(self._texts() * times))
         return scores[:, 0] - scores[:, 1]
 
     def _texts(self) -> list[list[str]]:
         return positive_and_negative([prompt.text for prompt in self._prompts], self._pairs)
 
     def _feature_values(self, second: Any, images: Tensor) -> dict[str, Tensor]:
-        features = clips.embed(second, images)
+        features = second.embed_images(images)
         if self._base_features is None:
             self._base_features = features
         times = len(images) // len(self._prompts)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional
 from torch.testing import assert_close
 
 from toolkit.prompts import Prompt
 from toolkit.words import WordPair
 from training.randomness import key
+from training.rewards._dual_encoder import DualEncoder
 from training.validation import BATCH, Panel, Renderer
 
 PAIRS = [WordPair(positive="3d", negative="flat"), WordPair(positive="sharp", negative="blurry")]
@@ -20,25 +20,22 @@ def encode(prompts) -> dict[str, torch.Tensor]:
     return {"text": torch.zeros(len(prompts), 1)}
 
 
-class Scorer:
-    """Unit features of pictures and texts; remembers what it was asked."""
+class Scorer(DualEncoder):
+    """The picture itself and random numbers as features; remembers what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[list[str]] = []
 
-    def embed_texts(self, texts) -> torch.Tensor:
-        rows = [torch.randn(48, generator=torch.Generator().manual_seed(key(text))) for text in texts]
-        return functional.normalize(torch.stack(rows), dim=-1)
+    def text_features(self, texts) -> torch.Tensor:
+        return torch.stack([torch.randn(48, generator=torch.Generator().manual_seed(key(text))) for text in texts])
 
-    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(images.flatten(1) - 0.5, dim=-1)
+    def image_features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1) - 0.5
 
     def target(self, texts) -> torch.Tensor:
         self.asked = [list(row) for row in texts]
-        return torch.stack([self.embed_texts(row) for row in texts])
-
-    def score(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("bd,btd->bt", self.embed_images(images), target)
+        return super().target(texts)
 
 
 def renderer(policy, **changes) -> Renderer:

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from toolkit.words import positive_and_negative
-from training import clips
 from training.augmentations import augment
 from training.contracts import Policy, PromptBatch, Reward
 from training.randomness import Rng
@@ -58,7 +57,7 @@ class DirectReward(BaseModel):
 
     def see(self, images: Tensor, reward: Reward, target: Any, rng: Rng) -> Tensor:
         """Scores [B, T] of the augmented pictures."""
-        return clips.score(reward, augment(images, rng, self.augmentation), target)
+        return reward.score(augment(images, rng, self.augmentation), target)
 
 
 class WordedReward(DirectReward):
