@@ -13,6 +13,7 @@ from tiny import parts
 SIZE = (32, 16)
 GUIDANCE = {"guidance_scale": 4.0}
 SETTINGS = {"frames": 9}
+LEFT_OUT = ("norm1.linear", "norm2.linear")  # what the timestep modulates
 NOISE = {
     "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": False,

@@ -13,6 +13,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 SIZE = (32, 16)
 GUIDANCE = {"guidance_scale": 4.0}
 SETTINGS = {"frames": 5}
+LEFT_OUT = ()
 
 
 def build() -> WanPipeline:

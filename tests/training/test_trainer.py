@@ -55,8 +55,9 @@ def toy_policy() -> Policy:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 4))
     base = SimpleNamespace(
-        network=network, schedule=FlowSchedule(), latent_shape=(4,), lora_layers={"all": ["0"]}, to=lambda _: base
-    )
+        network=network, schedule=FlowSchedule(), latent_shape=(4,), lora_layers={"all": ["0"]}, frames_per_second=0,
+        to=lambda _: base,
+    )  # fmt: skip
     return Policy(base, recipe().lora, seed=1)
 
 
