@@ -1,7 +1,8 @@
 """Guards against reward hacking: what is watched, when it is bad, and what that means for the run.
 
 The thresholds were fixed on development runs of the demo world (seed 7); benchmarks/guard_runs.py holds them to healthy
-and bad runs at other seeds. Everything here is pure: checks come in as the plain values of events, so a resumed run decides alike.
+and bad runs at other seeds. Everything here is pure: checks come in as the plain values of events, so a resumed run
+decides alike.
 """
 
 from __future__ import annotations
