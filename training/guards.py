@@ -1,7 +1,8 @@
 """Guards against reward hacking: what is watched, when it is bad, and what that means for the run.
 
-The thresholds are first choices from a few runs on the demo world; benchmarks/guard_runs.py holds them to healthy and
-bad ones. Everything here is pure: checks come in as the plain values of events, so a resumed run decides alike.
+The thresholds were fixed on development runs of the demo world (seed 7); benchmarks/guard_runs.py holds them to healthy
+and bad runs at other seeds. Everything here is pure: checks come in as the plain values of events, so a resumed run
+decides alike.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 State = Literal["ok", "watch", "bad"]
 Values = Mapping[str, float | None]
 IN_A_ROW = 2  # a guard that is bad this many checks running ends the run
+OUTRUN = 0.1  # of its rise up to the best checkpoint: more rise of the trained reward after it is gaming
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ GUARDS = (
         falling="The second reward is below the base: the trained reward is being gamed.",
     ),
     Guard(
-        "recall", "difference", watch=(-0.10, FREE), bad=(-0.19, FREE), rising="",
+        "recall", "difference", watch=(-0.10, FREE), bad=(-0.25, FREE), rising="",
         falling="Pictures no longer show what the prompt asks for.",
     ),
     Guard(
-        "diversity", "ratio", watch=(0.88, FREE), bad=(0.80, FREE), rising="",
+        "diversity", "ratio", watch=(0.88, FREE), bad=(0.78, FREE), rising="",
         falling="Pictures are becoming alike.",
     ),
     Guard(
@@ -120,14 +122,15 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
     """Judge a run by its checks, the first of which is the base (update 0).
 
     Best: the healthy checkpoint with the highest score of the second reward, if above the base's; otherwise the base.
-    Stop: a guard bad `IN_A_ROW` checks running, or `patience` checks without a new best.
+    Stop: a guard bad `IN_A_ROW` checks running, or `patience` checks without a new best. If the trained reward went on
+    rising meanwhile, that is an alarm too: what it rose by is not what the second reward sees.
     """
     base, latest = checks[0], checks[-1]
     healthy = [check for check in checks if not bad_guards(check, base)]
     better = [check for check in healthy if _score(check) > _score(base)]
     best = max(better, key=_score, default=base).update
-    alarms = _alarms(checks)
     stale = sum(check.update > best for check in checks)
+    alarms = _alarms(checks) or (_outrun(checks, best) if stale >= patience else ())
     stop = bool(alarms) or stale >= patience
     return Verdict(
         best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)
@@ -149,6 +152,16 @@ def _alarms(checks: Sequence[Check]) -> tuple[str, ...]:
     recent = [bad_guards(check, base) for check in checks[-IN_A_ROW:]]
     lasting = [guard for guard in recent[0] if all(guard in others for others in recent[1:])]
     return tuple(guard.judge(checks[-1].values, base.values)[1] for guard in lasting)
+
+
+def _outrun(checks: Sequence[Check], best: int) -> tuple[str, ...]:
+    """Goodhart's sign: the trained reward has risen since the best checkpoint, the second has not."""
+    base, kept, latest = (
+        check.values.get("reward") for check in (checks[0], next(c for c in checks if c.update == best), checks[-1])
+    )
+    if base is None or kept is None or latest is None or latest - kept <= OUTRUN * max(kept - base, 0.0):
+        return ()
+    return ("The trained reward goes on rising and the second reward does not follow: it is being gamed.",)
 
 
 def _sentence(

@@ -69,6 +69,20 @@ def test_a_run_stops_after_patience_checks_without_a_new_best(patience: int) -> 
     assert judged(*falling, patience=patience).best == 10
 
 
+def test_a_trained_reward_that_rises_alone_is_an_alarm() -> None:
+    seconds = (0.10, 0.30, 0.29, 0.28, 0.29)
+    gamed = judged(*seconds, reward=[0.10, 0.50, 0.52, 0.54, 0.56])
+    assert (gamed.stop, gamed.best) == (True, 10)
+    assert gamed.sentence.startswith("Stopped at 40: the trained reward goes on rising")
+    for rewards in ([0.10, 0.50, 0.51, 0.52, 0.53], [0.10, 0.50, 0.40, 0.45, 0.49]):
+        assert judged(*seconds, reward=rewards).alarms == ()
+
+
+def test_a_trained_reward_that_rises_alone_from_the_start_is_an_alarm() -> None:
+    gamed = judged(0.10, 0.09, 0.08, 0.07, reward=[0.10, 0.20, 0.30, 0.40])
+    assert (len(gamed.alarms), gamed.best) == (1, 0)
+
+
 def test_a_new_best_restores_patience() -> None:
     assert not judged(0.10, 0.30, 0.29, 0.28, 0.31, 0.30, 0.30).stop
 
@@ -135,8 +149,8 @@ def test_a_finished_run_says_so() -> None:
     [
         ("words", [0.98], [0.996]),
         ("second", [0.09], [0.06]),
-        ("recall", [0.68], [0.60]),
-        ("diversity", [0.43], [0.39]),
+        ("recall", [0.68], [0.54]),
+        ("diversity", [0.43], [0.38]),
         ("saturation", [0.24, 0.56], [0.14, 0.66]),
         ("brightness", [0.34, 0.66], [0.24, 0.76]),
         ("clipped", [0.21], [0.36]),
