@@ -117,8 +117,10 @@ class Policy:
                 if layer.disable_adapters or not weight.is_floating_point():
                     continue
                 originals.append((weight, weight.data))
-                deltas = [layer.get_delta_weight(name).float() for name in layer.active_adapters]
-                weight.data = sum(deltas, weight.data.float()).to(weight.dtype)
+                folded = weight.data.float()
+                for name in layer.active_adapters:
+                    folded = folded + layer.get_delta_weight(name).float()
+                weight.data = folded.to(weight.dtype)
                 layer.enable_adapters(False)
             yield
         finally:
