@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from toolkit.errors import UsageError
-from training.bases import _comfyui
+from training import blueprint
+from training.bases import _blueprint, _comfyui
 
 TEXT_PARTS = ("text_encoder", "tokenizer")  # and whatever begins like this: text_encoder_2, tokenizer_3, …
 NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -54,6 +55,8 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
     cls = getattr(diffusers, name)
     absent = left_out(cls, text=text)
     try:
+        if blueprint.is_weightless():
+            return _blueprint.pipeline(name, source, component=component, absent=absent)
         given = {part: load_part(part, file, source) for part, file in source.parts.items() if part not in absent}
         options = {"torch_dtype": getattr(torch, source.dtype), **dict.fromkeys(absent), **given}
         if not text and component not in given and source.quantisation != "none":
