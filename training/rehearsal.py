@@ -5,7 +5,7 @@ What runs is the base, policy, method, reward and optimizer that train; the coun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,21 +33,30 @@ PHASES = (LOAD, ENCODE, ROLLOUT, DENOISE, DECODE, REWARD, BACKWARD, OPTIMIZER, V
 
 @dataclass
 class Findings:
-    """What one rehearsal showed."""
+    """What one rehearsal showed. All sizes in bytes."""
 
-    peaks: dict[str, int] = field(default_factory=dict)  # bytes, by phase
+    peaks: dict[str, int] = field(default_factory=dict)  # by phase
     update_flops: int = 0  # of one update on one device, all micro-batches
     check_flops: int = 0
-    network_bytes: int = 0  # the frozen network alone
+    network_bytes: int = 0  # frozen, as it is kept
+    largest_layer_bytes: int = 0
     text_bytes: int = 0
     reward_bytes: int = 0
     lora_bytes: int = 0
     conditioning_bytes: int = 0  # of one prompt
+    has_text_cache: bool = False
+    published_bytes: int = 0  # the base's weights as they are downloaded, two bytes each; 0 for one that ships
+    picture: tuple[int, int] = (0, 0)  # width, height
+
+    @property
+    def peak_phase(self) -> str:
+        """The phase that needs most."""
+        return max(self.peaks, key=lambda name: self.peaks[name])
 
     @property
     def peak(self) -> int:
-        """The largest of all phases."""
-        return max(self.peaks.values())
+        """What it needs."""
+        return self.peaks[self.peak_phase]
 
 
 class ObservedPolicy(Policy):
@@ -56,9 +65,7 @@ class ObservedPolicy(Policy):
     counter: LiveBytes
     shortcut = False
 
-    def predict(
-        self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0
-    ) -> Estimate:
+    def predict(self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0) -> Estimate:
         """One network call; without gradient and values to lose, a repeated call only counts its operations."""
         if torch.is_grad_enabled():
             with self.counter.phase(DENOISE):
@@ -126,8 +133,14 @@ class Rehearsal:
         base = tables.base(recipe.base)
         scorers = [tables.reward(recipe.reward), tables.reward(recipe.validation.scorer)]
         self.modules = [module for owner in (base, *scorers) for module in modules_of(owner)]
-        self.network_bytes = bytes_of([base.network])
-        self.reward_bytes = bytes_of(module for scorer in scorers for module in modules_of(scorer))
+        self.found = Findings(
+            network_bytes=bytes_of([base.network]),
+            largest_layer_bytes=max(bytes_of([m]) for m in base.network.modules() if not list(m.children())),
+            reward_bytes=bytes_of(module for scorer in scorers for module in modules_of(scorer)),
+            has_text_cache=bool(base.text_id),
+            picture=base.lora_facts.resolution,
+        )
+        self._published = sum(2 * elements_of(module) for module in modules_of(base)) * self.found.has_text_cache
         self.reward, self.second = (ObservedReward(scorer, self.counter) for scorer in scorers)
         self.policy = self._policy(base)
         self.policy.watch(self.counter, shortcut=blueprint.is_weightless())
@@ -135,11 +148,8 @@ class Rehearsal:
 
     def run(self) -> Findings:
         """All phases, in the order of training."""
-        found = Findings(
-            network_bytes=self.network_bytes,
-            reward_bytes=self.reward_bytes,
-            lora_bytes=sum(parameter.nbytes for parameter in self.policy.trainable().values()),
-        )
+        found = self.found
+        found.lora_bytes = sum(parameter.nbytes for parameter in self.policy.trainable().values())
         batch, rng = self._batch()
         with self._fake(), self.counter:
             with self.counter.phase(LOAD):
@@ -147,9 +157,9 @@ class Rehearsal:
             rows = self._encode([*batch.prompts, *self._validation_texts()], found)
             before = self.counter.flops
             conditioned = replace(batch, conditioning=rows(batch.prompts))
-            for _ in range(2):  # moments of the optimizer exist from the second update on
-                self._update(conditioned, rng)
-            found.update_flops = (self.counter.flops - before) // 2 * self.recipe.training.gradient_accumulation
+            self._warm_up()
+            self._update(conditioned, rng)
+            found.update_flops = (self.counter.flops - before) * self.recipe.training.gradient_accumulation
             before = self.counter.flops
             with self.counter.phase(VALIDATION):
                 self._check(rows)
@@ -158,7 +168,10 @@ class Rehearsal:
         return found
 
     def _policy(self, base: Base) -> ObservedPolicy:
-        options: dict[str, Any] = {"seed": self.recipe.training.seed, "dtype": getattr(torch, self.recipe.training.dtype)}
+        options: dict[str, Any] = {
+            "seed": self.recipe.training.seed,
+            "dtype": getattr(torch, self.recipe.training.dtype),
+        }
         if not blueprint.is_weightless():
             return ObservedPolicy(base, self.recipe.lora, **options)
         for module in self.modules:
@@ -178,14 +191,25 @@ class Rehearsal:
 
     def _encode(self, texts: list[str], found: Findings) -> ConditioningCache:
         with self.counter.phase(ENCODE):
-            rows = ConditioningCache(self.policy.base.encode)
-            text = [module for module in modules_of(getattr(self.policy.base, "text", None))]
+            rows = ConditioningCache(
+                _once(self.policy.base.encode) if blueprint.is_weightless() else self.policy.base.encode
+            )
+            text = modules_of(getattr(self.policy.base, "text", None))
             self.counter.hold(text)
             found.text_bytes = bytes_of(text)
+            found.published_bytes = self._published + sum(2 * elements_of(module) for module in text)
             found.conditioning_bytes = sum(value.nbytes for value in rows(texts[:1]).values())
             rows.prepare(texts)
             self.policy.release_text()
         return rows
+
+    def _warm_up(self) -> None:
+        """The optimizer's moments exist from the second update on, which is the one to look at."""
+        with self.counter.phase(OPTIMIZER):
+            for parameter in self.policy.trainable().values():
+                parameter.grad = torch.zeros_like(parameter)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
 
     def _update(self, batch: PromptBatch, rng: Rng) -> None:
         for report in self.method.losses(self.policy, self.reward, batch, rng):  # type: ignore[arg-type]
@@ -221,6 +245,19 @@ class Rehearsal:
             yield
 
 
+def _once(encode: Callable[[Sequence[str]], Conditioning]) -> Callable[[Sequence[str]], Conditioning]:
+    """An `encode` that works for one prompt, and hands out results of the same shapes for all others."""
+    first: list[Conditioning] = []
+
+    def encode_or_copy(texts: Sequence[str]) -> Conditioning:
+        if not first:
+            first.append(encode(texts))
+            return first[0]
+        return {name: torch.empty_like(value) for name, value in first[0].items()}
+
+    return encode_or_copy
+
+
 def modules_of(owner: Any) -> list[nn.Module]:
     """The networks that an object holds: itself, its attributes, the components of its pipeline."""
     if isinstance(owner, nn.Module):
@@ -234,6 +271,13 @@ def bytes_of(modules: Any) -> int:
     """Bytes of all parameters and buffers, shared ones once."""
     tensors = {id(t): t.nbytes for module in modules for t in (*module.parameters(), *module.buffers())}
     return sum(tensors.values())
+
+
+def elements_of(module: nn.Module) -> int:
+    """How many weights a module has, whatever they are packed into."""
+    own = [getattr(part, "full_elements", None) or sum(p.numel() for p in part.parameters(recurse=False))
+           for part in module.modules()]  # fmt: skip
+    return sum(own)
 
 
 def _nothing(texts: Any) -> Conditioning:

@@ -120,6 +120,10 @@ class LengthTokenizer:
         ids = torch.zeros(1 if isinstance(texts, str) else len(texts), tokens, dtype=torch.long)
         return transformers.BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
+    def tokenize(self, text: str) -> list[str]:
+        """None of `text` is a word with a meaning of its own."""
+        return []
+
 
 class _Dequantised(torch.autograd.Function):
     """A product with weights that exist in full only while it is computed, in the forward and in the backward pass."""
@@ -151,6 +155,7 @@ class QuantisedLinear(nn.Linear):
         self.weight = nn.Parameter(torch.empty(packed, dtype=torch.uint8), requires_grad=False)
         self.register_buffer("scales", torch.empty(scales, dtype=torch.float32))
         self.bias = full.bias
+        self.full_elements = count
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in] → [..., out] in the input's precision, or in autocast's."""
