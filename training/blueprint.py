@@ -6,6 +6,7 @@ microseconds per operation, whatever its size.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -59,7 +60,8 @@ def hollow(module: nn.Module) -> None:
                     part._parameters[name] = nn.Parameter(_like(parameter), parameter.requires_grad)
             for held in (part._buffers, vars(part)):
                 held.update({name: _like(value) for name, value in held.items() if isinstance(value, Tensor)})
-    module.to = lambda *_, **__: module  # type: ignore[method-assign]
+    itself = weakref.ref(module)  # not a cycle: what is let go of must be gone at once
+    module.to = lambda *_, **__: itself()
 
 
 def _like(tensor: Tensor) -> Tensor:

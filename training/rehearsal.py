@@ -6,7 +6,7 @@ What runs is the base, policy, method, reward and optimizer that train; the coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,12 +90,9 @@ class ObservedPolicy(Policy):
         with self.counter.phase(DECODE):
             return super().decode(latents)
 
-    def folded(self) -> AbstractContextManager[None]:
-        """The copies of the weights belong to the rollout."""
-        return self._folded_in_rollout()
-
     @contextmanager
-    def _folded_in_rollout(self) -> Iterator[None]:
+    def folded(self) -> Iterator[None]:
+        """The copies of the weights belong to the rollout."""
         with self.counter.phase(ROLLOUT), super().folded():
             yield
 
@@ -218,7 +215,7 @@ class Rehearsal:
         with self.counter.phase(OPTIMIZER):
             parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
             if self.processes > 1:  # the trainer's all-reduce: all gradients in one row, and their mean beside it
-                flat = torch.cat([parameter.grad.flatten() for parameter in parameters])  # type: ignore[union-attr]
+                flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
                 mean = torch.empty_like(flat)
                 del flat, mean
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.max_grad_norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
 from pathlib import Path
@@ -15,9 +16,9 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from toolkit import recipe
 from toolkit.recipe import Recipe
-from training import blueprint
+from training import blueprint, tables
 from training.memory import LiveBytes
-from training.rehearsal import LOAD, PHASES, Findings, Rehearsal
+from training.rehearsal import LOAD, PHASES, Findings, Rehearsal, modules_of
 
 WORLDS = ("demo", "flux", "sd15")
 SEED, SHAPES, TOLERANCE = 2026, 10, 0.15
@@ -120,3 +121,22 @@ def test_live_bytes_agree_with_torchs_own_tracker() -> None:
         else:
             peaks.append(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
     assert peaks[0] == pytest.approx(peaks[1], rel=0.02)
+
+
+def test_text_encoders_that_are_let_go_of_are_gone_at_once() -> None:
+    """A cycle of references would keep them until the garbage collector comes, and every later peak too high."""
+    gc.disable()
+    try:
+        with blueprint.weightless():
+            base, counter = tables.base(folders.section("flux")), LiveBytes()
+            for module in modules_of(base):
+                blueprint.hollow(module)
+            base.to(torch.device("cpu"))
+            with blueprint.mode(), blueprint.Numberless(), counter:
+                counter.hold(modules_of(base.text))
+                base.encode(["a red cat"])
+                assert counter.live > 0
+                base.release_text()
+            assert counter.live == 0
+    finally:
+        gc.enable()

@@ -88,7 +88,7 @@ def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any
     if "Tokenizer" in name or "Processor" in name:
         return _tokenizer(folder, name)
     cls: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
-    if issubclass(cls, diffusers.SchedulerMixin):
+    if name.endswith("Scheduler"):
         return cls.from_config(cls.load_config(folder))
     if library == "diffusers":
         config = cls.load_config(folder)
@@ -155,14 +155,14 @@ class QuantisedLinear(nn.Linear):
         self.weight = nn.Parameter(torch.empty(packed, dtype=torch.uint8), requires_grad=False)
         self.register_buffer("scales", torch.empty(scales, dtype=torch.float32))
         self.bias = full.bias
-        self.full_elements = count
+        self.full_elements = count + (0 if full.bias is None else full.bias.numel())
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in] → [..., out] in the input's precision, or in autocast's."""
         kind = input.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else input.dtype
         bias = None if self.bias is None else self.bias.to(dtype)
-        return _Dequantised.apply(input.to(dtype), self.weight, bias, self.out_features)  # type: ignore[return-value]
+        return _Dequantised.apply(input.to(dtype), self.weight, bias, self.out_features)
 
 
 def quantise(network: nn.Module, kind: str) -> None:
