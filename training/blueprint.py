@@ -53,11 +53,14 @@ def hollow(module: nn.Module) -> None:
 
     The last step of building: torch moves and converts fake parameters by a swap, which it often refuses.
     """
+    made: dict[int, nn.Parameter] = {}  # shared weights stay shared
     with mode():
         for part in module.modules():
-            for name, parameter in part._parameters.items():
-                if parameter is not None:
-                    part._parameters[name] = nn.Parameter(_like(parameter), parameter.requires_grad)
+            for name, old in part._parameters.items():
+                if old is not None:
+                    if id(old) not in made:
+                        made[id(old)] = nn.Parameter(_like(old), old.requires_grad)
+                    part._parameters[name] = made[id(old)]
             for held in (part._buffers, vars(part)):
                 held.update({name: _like(value) for name, value in held.items() if isinstance(value, Tensor)})
     itself = weakref.ref(module)  # not a cycle: what is let go of must be gone at once

@@ -271,10 +271,10 @@ def bytes_of(modules: Any) -> int:
 
 
 def elements_of(module: nn.Module) -> int:
-    """How many weights a module has, whatever they are packed into."""
-    own = [getattr(part, "full_elements", None) or sum(p.numel() for p in part.parameters(recurse=False))
-           for part in module.modules()]  # fmt: skip
-    return sum(own)
+    """How many weights a module has, shared ones once, whatever they are packed into."""
+    packed = [part for part in module.modules() if hasattr(part, "full_elements")]
+    added = sum(part.full_elements - sum(p.numel() for p in part.parameters()) for part in packed)
+    return sum(parameter.numel() for parameter in module.parameters()) + added
 
 
 def _nothing(texts: Any) -> Conditioning:

@@ -125,5 +125,5 @@ def test_a_plan_refuses_what_a_run_would(tmp_path: Path) -> None:
     options = {"memory": None, "processes": 1, "output": None, "as_json": False}
     with pytest.raises(UsageError, match="Did you mean `demo`"):
         commands.plan(Path("demmo"), [], **options)
-    with pytest.raises(UsageError, match="Unknown recipe key `lora.rnk`"):
+    with pytest.raises(UsageError, match=r"Unknown recipe key `lora\.rnk`"):
         commands.plan(Path("demo"), ["lora.rnk=3"], **options)
