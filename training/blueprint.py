@@ -63,7 +63,7 @@ def hollow(module: nn.Module) -> None:
                     part._parameters[name] = made[id(old)]
             for held in (part._buffers, vars(part)):
                 held.update({name: _like(value) for name, value in held.items() if isinstance(value, Tensor)})
-    itself = weakref.ref(module)  # not a cycle: what is let go of must be gone at once
+    itself: Any = weakref.ref(module)  # not a cycle: what is let go of must be gone at once
     module.to = lambda *_, **__: itself()
 
 

@@ -209,15 +209,17 @@ class Rehearsal:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _update(self, batch: PromptBatch, rng: Rng) -> None:
-        for report in self.method.losses(self.policy, self.reward, batch, rng):  # type: ignore[arg-type]
+        for report in self.method.losses(self.policy, self.reward, batch, rng):
             with self.counter.phase(BACKWARD):
                 report.loss.backward()
         with self.counter.phase(OPTIMIZER):
             parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
+            gradients = [p.grad for p in parameters if p.grad is not None]
             if self.processes > 1:  # the trainer's all-reduce: all gradients in one row, and their mean beside it
-                flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+                flat = torch.cat([gradient.flatten() for gradient in gradients])
                 mean = torch.empty_like(flat)
                 del flat, mean
+            del gradients
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -272,7 +274,7 @@ def bytes_of(modules: Any) -> int:
 
 def elements_of(module: nn.Module) -> int:
     """How many weights a module has, shared ones once, whatever they are packed into."""
-    packed = [part for part in module.modules() if hasattr(part, "full_elements")]
+    packed: list[Any] = [part for part in module.modules() if hasattr(part, "full_elements")]
     added = sum(part.full_elements - sum(p.numel() for p in part.parameters()) for part in packed)
     return sum(parameter.numel() for parameter in module.parameters()) + added
 
