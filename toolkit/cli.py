@@ -79,6 +79,38 @@ def train(
 
 
 @app.command()
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or the name of a ready one (see `palate recipes`).")],
+    set_: Set = None,
+    memory: Annotated[
+        float | None, typer.Option(min=1, help="GB of the GPU to plan for; without it, this machine's.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes, one per GPU.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Where the run would lie.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object, in bytes.")] = False,
+) -> None:
+    """What a recipe needs of memory, time and disk, and the settings that make it fit. Downloads no weights."""
+    from toolkit import commands
+
+    commands.plan(recipe, set_ or [], memory=memory, processes=processes, output=output, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask whether the bases' licences are accepted.")
+    ] = False,
+    runs: Runs = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All findings as a JSON list.")] = False,
+) -> None:
+    """What this computer brings to training. Exit code 1 when something prevents it."""
+    from toolkit import commands
+
+    if not commands.doctor(runs, online=online, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def resume(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     runs: Runs = None,

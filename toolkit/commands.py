@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from toolkit import doctor as examination
 from toolkit import follow, launch, prompts, recipe, run_folder
+from toolkit import plan as planning
 from toolkit import words as word_library
 from toolkit.errors import PalateError, UsageError, did_you_mean
 from toolkit.plan import preflight
@@ -48,7 +51,7 @@ def train(
     *, processes: int, quiet: bool, dry_run: bool = False,
 ) -> RunFolder:  # fmt: skip
     """Check, create the run folder, train it in a child process and follow it to its end."""
-    path = source if source.suffix in (".yaml", ".yml") or source.is_file() else ready_recipe(str(source))
+    path = _recipe_file(source)
     content = recipe.read(path, overrides(settings))
     root = runs or run_folder.default_root()
     preflight(content, output or root)
@@ -59,6 +62,34 @@ def train(
         return planned
     run = RunFolder.create(output or root, content, exact=output is not None)
     return _follow(run, processes=processes, quiet=quiet)
+
+
+def _recipe_file(source: Path) -> Path:
+    return source if source.suffix in (".yaml", ".yml") or source.is_file() else ready_recipe(str(source))
+
+
+def plan(
+    source: Path, settings: list[str],
+    *, memory: float | None, processes: int, output: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Print what a recipe needs."""
+    path, changes = _recipe_file(source), overrides(settings)
+    recipe.read(path, changes)  # what is wrong with it is said at once
+    with Console(stderr=True).status("Rehearsing the run without weights …"):
+        made = planning.ask(path, changes, memory=memory, processes=processes, output=output)
+    out.print(json.dumps(made) if as_json else "\n".join(planning.lines(made)), markup=False)
+
+
+def doctor(runs: Path | None, *, online: bool, as_json: bool) -> bool:
+    """Print what was found; False when something prevents training."""
+    findings = examination.examine(runs or run_folder.default_root(), online=online)
+    if as_json:
+        out.print(json.dumps([asdict(finding) for finding in findings]), markup=False)
+    else:
+        for finding in findings:
+            mark = {"ok": "ok  ", "note": "note", "stop": "STOP"}[finding.state]
+            out.print(f"{mark}  {finding.about:<12} {finding.sentence}", markup=False)
+    return all(finding.state != "stop" for finding in findings)
 
 
 def resume(name: str, runs: Path | None, *, processes: int, quiet: bool) -> RunFolder:

@@ -1,15 +1,19 @@
-"""Before a run: what would go wrong later, said now, in plain language."""
+"""Before a run: what it needs and what would go wrong later, said now, in plain language."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from toolkit import prompts
-from toolkit.errors import UsageError
+from toolkit import hub_access, launch, prompts
+from toolkit.errors import PalateError, UsageError
 from toolkit.recipe import Recipe
 
 LEAST_FREE_BYTES = 200 * 2**20
+GB = 1e9
 
 
 def preflight(recipe: Recipe, output: Path | None = None) -> None:
@@ -25,6 +29,8 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
             )
     if output is not None:
         _check_disk(output)
+    for weights in hub_access.sources(recipe):
+        hub_access.check(weights)
 
 
 def _check_disk(output: Path) -> None:
@@ -36,3 +42,76 @@ def _check_disk(output: Path) -> None:
             cause=f"It needs about {LEAST_FREE_BYTES // 2**20} MB.",
             action="Free some space, or choose another disk with --output.",
         )
+
+
+def ask(
+    recipe: Path, overrides: Mapping[str, Any], *,
+    memory: float | None = None, processes: int = 1, output: Path | None = None, fit: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """The plan of a recipe file, made by a child process so that nobody here loads torch. Raises PalateError."""
+    arguments = ["plan", str(recipe.resolve()), "--set", json.dumps(dict(overrides)), "--processes", str(processes)]
+    arguments += ["--memory", str(memory)] if memory else []
+    arguments += ["--output", str(output.resolve())] if output else []
+    child = launch.backend(*arguments, "--fit" if fit else "--no-fit", cwd=Path.cwd())
+    answer, problems = child.communicate()
+    if child.returncode != 0:
+        error = PalateError((problems.strip().splitlines() or ["The plan could not be made."])[-1])
+        error.exit_code = max(child.returncode, 1)
+        raise error
+    return json.loads(answer.strip().splitlines()[-1])
+
+
+def sentence(plan: Mapping[str, Any]) -> str:
+    """A plan in one line."""
+    phase, device = max(plan["phases"], key=lambda name: plan["phases"][name]), plan["device"]
+    need = f"Needs about {gigabytes(plan['needed_bytes'])}"
+    if device["memory_bytes"] is None:
+        return f"{need} of memory, most of it in the phase `{phase}`."
+    need += f" of {gigabytes(device['memory_bytes'])} of GPU memory, most of it in the phase `{phase}`."
+    if device["fits"]:
+        return f"{need} It fits."
+    if plan["fit"] is None:
+        return f"{need} It does not fit, whatever is switched: it needs a larger card."
+    return f"{need} It does not fit; with {', '.join(plan['fit']['changes'])} it does."
+
+
+def lines(plan: Mapping[str, Any]) -> list[str]:
+    """A plan as text for a terminal."""
+    phases, parts, batch, disk = plan["phases"], plan["parts"], plan["batch"], plan["disk"]
+    per_gpu = "per GPU" if plan["processes"] > 1 else "of live tensors"
+    shown = [sentence(plan), "", f"  phase        peak {per_gpu}"]
+    shown += [f"  {name:<11} {gigabytes(peak):>10}" for name, peak in phases.items()]
+    kept = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if size)
+    shown += ["", f"  Kept: {kept}. Text encoders leave once the prompts are encoded."]
+    shown += [
+        f"  Batch: {batch['per_device']} per GPU x {plan['processes']} GPUs x {batch['accumulation']} accumulated "
+        f"= {batch['effective']} per update."
+    ]
+    seconds = plan["time"]
+    shown += [
+        f"  Time: about {_duration(seconds['seconds_per_update'])} an update, {_duration(seconds['seconds'])} in all. "
+        f"An estimate: {seconds['update_flops'] / 1e12:.3g} TFLOP counted, divided by the rate of {seconds['basis']}."
+    ]
+    cards = ", ".join(f"{name} {_duration(value)}" for name, value in seconds["known_cards"].items())
+    shown += [f"  An update elsewhere, at 40% of the stated rate: {cards}."]
+    shown += [
+        f"  Disk: {gigabytes(disk['run'])} for the run, {gigabytes(disk['weights'])} of weights; "
+        f"{gigabytes(disk['free'])} are free. RAM: about {gigabytes(plan['ram_bytes'])} while loading."
+    ]
+    if plan["fit"]:
+        shown += ["", "Settings that make it fit, in the order of least harm:"]
+        shown += [f"  --set {key}={json.dumps(value)}" for key, value in plan["fit"]["settings"].items()]
+        shown += [f"  {name:<11} {gigabytes(peak):>10}" for name, peak in plan["fit"]["phases"].items()]
+    return shown
+
+
+def gigabytes(size: float) -> str:
+    """Bytes as people say them."""
+    return f"{size / GB:.1f} GB" if size >= GB / 2 else f"{size / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    for limit, unit, width in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / width:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"

@@ -1,4 +1,4 @@
-"""`python -m training`: train · sample · compare · score · serve-scorer · describe. The CLI is `palate`."""
+"""`python -m training`: train · sample · compare · score · serve-scorer · plan · describe. The CLI is `palate`."""
 
 from __future__ import annotations
 
@@ -89,6 +89,23 @@ def serve_scorer(
     from training.scorer_server import serve
 
     serve(Section(name=name, settings=overrides(settings)), port)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
+    set_: Annotated[str, typer.Option("--set", help="Settings to change, as a JSON object of dotted keys.")] = "{}",
+    memory: Annotated[float | None, typer.Option(help="GB of the GPU to plan for; empty: this machine's.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="GPUs.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Where the run would lie.")] = None,
+    fit: Annotated[bool, typer.Option(help="Look for settings that fit when these do not.")] = True,
+) -> None:
+    """What a recipe needs of memory, time and disk, as JSON; loads no weights."""
+    from toolkit.recipe import read
+    from training.plan import plan as plan_run
+
+    content = read(recipe, json.loads(set_))
+    print(json.dumps(plan_run(content, memory_gb=memory, processes=processes, output=output, fit=fit)))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from toolkit.run_folder import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, RunF
 from training import build
 from training.adapters import Policy
 from training.interrupts import Interrupts
+from training.plan import refuse_what_does_not_fit
 from training.trainer import Trainer
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "open_clip_torch", "safetensors")
@@ -76,6 +77,7 @@ def _train(run: RunFolder, recipe: Recipe, accelerator: Accelerator, interrupts:
     if accelerator.is_main_process:
         run.claim(updates=recipe.training.updates)
         preflight(recipe, run.path)
+        refuse_what_does_not_fit(recipe, accelerator.device)
         atomic.write_json(run.environment_file, environment(accelerator))
         _say(run, f"Loading the base `{recipe.base.name}` and the reward `{recipe.reward.name}`.")
     parts = build.parts(recipe, accelerator)

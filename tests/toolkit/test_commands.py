@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from toolkit import commands, launch, recipe, run_folder
+from toolkit import commands, doctor, launch, recipe, run_folder
 from toolkit.errors import PalateError, UsageError
 from toolkit.run_folder import DONE, RunFolder
 
@@ -106,3 +107,23 @@ def test_an_unknown_run_is_refused_with_the_known_ones(run: RunFolder) -> None:
         commands.find("other", run.path.parent)
     assert commands.find("mine", run.path.parent).path == run.path
     assert run_folder.find(run.path.parent, "mine").path == run.path
+
+
+def test_the_doctor_ends_badly_only_when_something_prevents_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    found = [doctor.Finding("ok", "python", "Python [3.12]."), doctor.Finding("note", "gpu", "No GPU was found.")]
+    monkeypatch.setattr(doctor, "examine", lambda output, online: found)
+    assert commands.doctor(tmp_path, online=False, as_json=False)
+    assert "ok    python       Python [3.12]." in capsys.readouterr().out
+    found.append(doctor.Finding("stop", "disk", "1.0 MB are free."))
+    assert not commands.doctor(tmp_path, online=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)[2] == {"state": "stop", "about": "disk", "sentence": "1.0 MB are free."}
+
+
+def test_a_plan_refuses_what_a_run_would(tmp_path: Path) -> None:
+    options = {"memory": None, "processes": 1, "output": None, "as_json": False}
+    with pytest.raises(UsageError, match="Did you mean `demo`"):
+        commands.plan(Path("demmo"), [], **options)
+    with pytest.raises(UsageError, match=r"Unknown recipe key `lora\.rnk`"):
+        commands.plan(Path("demo"), ["lora.rnk=3"], **options)

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from toolkit.errors import UsageError
-from training import sources
-from training.bases import _comfyui
+from training import blueprint, sources
+from training.bases import _blueprint, _comfyui
 
 TEXT_PARTS = ("text_encoder", "tokenizer")  # and whatever begins like this: text_encoder_2, tokenizer_3, …
 NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -50,6 +50,8 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
     """
     cls = getattr(diffusers, name)
     absent = left_out(cls, text=text)
+    if blueprint.is_weightless():
+        return _blueprint.pipeline(name, source, component=component, absent=absent)
     where = place(source.weights)
     try:
         given = {part: load_part(part, file, source) for part, file in source.parts.items() if part not in absent}

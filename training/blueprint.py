@@ -1,0 +1,93 @@
+"""Models without weights: inside `weightless()` loaders build from configs, on torch's fake tensors.
+
+A fake tensor has a shape, a type and a size in bytes, but no numbers: the real code runs on it at the price of a few
+microseconds per operation, whatever its size.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Module = TypeVar("Module", bound=nn.Module)
+_MODE: ContextVar[FakeTensorMode | None] = ContextVar("fake tensors", default=None)
+
+
+@contextmanager
+def weightless() -> Iterator[FakeTensorMode]:
+    """Inside, loaders that ask `is_weightless` build instead of read; the mode itself is entered where code runs."""
+    token = _MODE.set(FakeTensorMode(allow_non_fake_inputs=True))
+    try:
+        yield mode()
+    finally:
+        _MODE.reset(token)
+
+
+def is_weightless() -> bool:
+    """Whether a loader has to build its model from a config alone."""
+    return _MODE.get() is not None
+
+
+def build(make: Callable[[], Module], dtype: torch.dtype = torch.float32) -> Module:
+    """What `make` gives, in `dtype` at once and frozen, on the meta device: adapters still fit in; see `hollow`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"):
+            made = make()
+    finally:
+        torch.set_default_dtype(before)
+    return made.eval().requires_grad_(False)
+
+
+def hollow(module: nn.Module) -> None:
+    """Give a module fake tensors for those it has, of the same shapes and types. It cannot be moved any more.
+
+    The last step of building: torch moves and converts fake parameters by a swap, which it often refuses.
+    """
+    made: dict[int, nn.Parameter] = {}  # shared weights stay shared
+    with mode():
+        for part in module.modules():
+            for name, old in part._parameters.items():
+                if old is not None:
+                    if id(old) not in made:
+                        made[id(old)] = nn.Parameter(_like(old), old.requires_grad)
+                    part._parameters[name] = made[id(old)]
+            for held in (part._buffers, vars(part)):
+                held.update({name: _like(value) for name, value in held.items() if isinstance(value, Tensor)})
+    itself: Any = weakref.ref(module)  # not a cycle: what is let go of must be gone at once
+    module.to = lambda *_, **__: itself()
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """Not by the mode's `from_tensor`: its memory of what it converted keeps both tensors alive."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+
+
+class Numberless(TorchDispatchMode):
+    """Answers for fake tensors when code asks for a number: no comparison holds, and any other number is 1."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, unless it would read a number."""
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            kind = args[0].dtype
+            return False if kind == torch.bool else 1.0 if kind.is_floating_point else 1
+        if func is torch.ops.aten.equal.default:
+            return False
+        return func(*args, **(kwargs or {}))
+
+
+def mode() -> FakeTensorMode:
+    """The mode in which fake tensors are made and run. Raises RuntimeError outside of `weightless`."""
+    current = _MODE.get()
+    if current is None:
+        raise RuntimeError("outside of weightless()")
+    return current
