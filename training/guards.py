@@ -122,15 +122,21 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
     """Judge a run by its checks, the first of which is the base (update 0).
 
     Best: the healthy checkpoint with the highest score of the second reward, if above the base's; otherwise the base.
+    After an alarm, only checkpoints count at which the guards that raised it were still green.
     Stop: a guard bad `IN_A_ROW` checks running, or `patience` checks without a new best. If the trained reward went on
     rising meanwhile, that is an alarm too: what it rose by is not what the second reward sees.
     """
     base, latest = checks[0], checks[-1]
+    lasting = _lasting(checks)
     healthy = [check for check in checks if not bad_guards(check, base)]
-    better = [check for check in healthy if _score(check) > _score(base)]
+    trusted = [
+        check for check in healthy if all(guard.judge(check.values, base.values)[0] == "ok" for guard in lasting)
+    ]
+    better = [check for check in trusted if _score(check) > _score(base)]
     best = max(better, key=_score, default=base).update
     stale = sum(check.update > best for check in checks)
-    alarms = _alarms(checks) or (_outrun(checks, best) if stale >= patience else ())
+    alarms = tuple(guard.judge(latest.values, base.values)[1] or guard.rising for guard in lasting)
+    alarms = alarms or (_outrun(checks, best) if stale >= patience else ())
     stop = bool(alarms) or stale >= patience
     return Verdict(
         best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)
@@ -142,16 +148,14 @@ def _score(check: Check) -> float:
     return float("-inf") if value is None else value
 
 
-def _alarms(checks: Sequence[Check]) -> tuple[str, ...]:
+def _lasting(checks: Sequence[Check]) -> list[Guard]:
+    """The guards that raise an alarm: bad at the base already, or bad in each of the last checks."""
     base = checks[0]
     hopeless = [guard for guard in bad_guards(base, base) if guard.compare == "value"]
-    if hopeless:
-        return tuple(guard.judge(base.values, base.values)[1] for guard in hopeless)
-    if len(checks) < IN_A_ROW + 1:
-        return ()
+    if hopeless or len(checks) < IN_A_ROW + 1:
+        return hopeless
     recent = [bad_guards(check, base) for check in checks[-IN_A_ROW:]]
-    lasting = [guard for guard in recent[0] if all(guard in others for others in recent[1:])]
-    return tuple(guard.judge(checks[-1].values, base.values)[1] for guard in lasting)
+    return [guard for guard in recent[0] if all(guard in others for others in recent[1:])]
 
 
 def _outrun(checks: Sequence[Check], best: int) -> tuple[str, ...]:

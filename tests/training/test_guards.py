@@ -105,6 +105,12 @@ def test_a_guard_bad_twice_running_ends_the_run_and_is_named() -> None:
     assert result.sentence == "Stopped at 30: pictures are becoming alike. Best checkpoint 10 kept."
 
 
+def test_after_an_alarm_a_checkpoint_where_that_guard_was_yellow_is_not_trusted() -> None:
+    alike = judged(0.10, 0.20, 0.30, 0.40, 0.50, diversity=[0.42, 0.10, 0.10])
+    assert (len(alike.alarms), alike.best) == (1, 10)
+    assert judged(0.10, 0.20, 0.30, 0.29, 0.29, diversity=[0.42, 0.42, 0.42]).best == 20  # no alarm, no distrust
+
+
 def test_one_bad_check_is_forgiven_and_two_different_guards_are_no_alarm() -> None:
     assert judged(0.10, 0.20, 0.30, 0.40, diversity=[0.10, 0.50]).alarms == ()
     assert judged(0.10, 0.20, 0.30, 0.40, diversity=[0.10, 0.50], texture=[0.30, 0.90]).alarms == ()
