@@ -58,11 +58,8 @@ class Policy:
             )  # a resident adapter is meant to be there
             torch.manual_seed(key(seed, "lora"))
             inject_adapter_in_model(self.config, self.network, adapter_name=ADAPTER)
-        self._parameters = {
-            name: p for name, p in sorted(self.network.named_parameters()) if "lora_" in name and f".{ADAPTER}." in name
-        }
         self.network.requires_grad_(False)
-        for parameter in self._parameters.values():
+        for parameter in self.trainable().values():
             parameter.data = parameter.data.to(self.device, torch.float32)
         self._active: tuple[str, ...] = ()
         self._activate(*self._resident, ADAPTER)
@@ -141,7 +138,8 @@ class Policy:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The LoRA's parameters by name, in a fixed order."""
-        return dict(self._parameters)
+        ours = f".{ADAPTER}."
+        return {name: p for name, p in sorted(self.network.named_parameters()) if "lora_" in name and ours in name}
 
     def adapter_state(self) -> dict[str, Tensor]:
         """A copy of the LoRA's weights under peft's names (`….lora_A.weight`), sorted."""
@@ -168,7 +166,7 @@ class Policy:
             here = [name for name in names if name in layer.lora_A]
             layer.enable_adapters(bool(here))
             layer.set_adapter(here, inference_mode=True)
-        for parameter in self._parameters.values():
+        for parameter in self.trainable().values():
             parameter.requires_grad_(ADAPTER in names)
 
     def _layers(self) -> list[Any]:

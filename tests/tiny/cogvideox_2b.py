@@ -2,9 +2,9 @@
 
 from diffusers import CogVideoXDDIMScheduler, CogVideoXPipeline
 from tiny import cogvideox
-from tiny.cogvideox import GUIDANCE, SETTINGS, SIZE, to_pipeline
+from tiny.cogvideox import GUIDANCE, LEFT_OUT, SETTINGS, SIZE, to_pipeline
 
-__all__ = ["BASE", "GUIDANCE", "SETTINGS", "SIZE", "build", "to_pipeline"]
+__all__ = ["BASE", "GUIDANCE", "LEFT_OUT", "SETTINGS", "SIZE", "build", "to_pipeline"]
 
 BASE = "cogvideox"
 

@@ -139,14 +139,19 @@ def test_ctrl_c_before_anything_started_is_exit_code_130(tmp_path: Path) -> None
     """`palate words A B` waits for a backend that never answers."""
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "__init__.py").touch()
-    (tmp_path / "training" / "__main__.py").write_text("import time\nprint(1)\ntime.sleep(60)")
+    started = tmp_path / "started"
+    backend = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(60)"
+    (tmp_path / "training" / "__main__.py").write_text(backend)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), HOME])}
     child = subprocess.Popen(
         [sys.executable, "-m", "toolkit.cli", "words", "a", "b"],
         cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    time.sleep(3)
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)  # the command is now waiting for an answer
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all of the foreground
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
