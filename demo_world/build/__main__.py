@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 
 import torch
 
@@ -19,17 +20,19 @@ STAGES = {
 }
 
 
-def run(stage: str, **options: float | bool) -> None:
-    """Call one stage; only training stages take options."""
+def run(stage: str, options: dict[str, float | bool]) -> None:
+    """Call one stage with those of the options that it takes."""
     module, function = STAGES[stage].split(":")
-    getattr(importlib.import_module(module), function)(**options)
+    call = getattr(importlib.import_module(module), function)
+    known = inspect.signature(call).parameters
+    call(**{name: value for name, value in options.items() if name in known})
 
 
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(prog="python -m demo_world.build", description=__doc__)
     parser.add_argument("stage", choices=["all", *STAGES])
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of a training stage")
+    parser.add_argument("--minutes", type=float, help="wall-clock budget of a training stage (all: of each)")
     parser.add_argument("--flat", type=float, help="generator only: share of the budget before the rate falls")
     parser.add_argument("--resume", action="store_true", default=None, help="scorers: go on from the shipped weights")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -40,7 +43,7 @@ def main() -> None:
         name: getattr(choice, name) for name in ("minutes", "flat", "resume") if getattr(choice, name) is not None
     }
     for stage in STAGES if choice.stage == "all" else [choice.stage]:
-        run(stage, **(options if choice.stage != "all" else {}))
+        run(stage, options)
 
 
 if __name__ == "__main__":

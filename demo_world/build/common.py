@@ -120,8 +120,16 @@ def as_half(module: M) -> M:
 
 
 def ship(module: Any, name: str) -> None:
-    """Write a library module to weights/<name> in fp16, in its library's own layout."""
-    publish_folder(WEIGHTS / name, as_half(module).save_pretrained)
+    """Write a library module to weights/<name> in fp16, in its library's own layout, without where it was read from."""
+
+    def write(folder: Path) -> None:
+        as_half(module).save_pretrained(folder)
+        config = folder / "config.json"
+        said = json.loads(config.read_text(encoding="utf-8"))
+        said.pop("_name_or_path", None)
+        write_json(config, said)
+
+    publish_folder(WEIGHTS / name, write)
 
 
 def log(stage: str, message: str) -> None:
