@@ -146,8 +146,8 @@ def test_ctrl_c_before_anything_started_is_exit_code_130(tmp_path: Path) -> None
     child = subprocess.Popen(
         [sys.executable, "-m", "toolkit.cli", "words", "a", "b"],
         cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip  # a background job, such as a CI's, ignores Ctrl-C and so would its children
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
