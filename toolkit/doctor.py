@@ -17,7 +17,7 @@ import psutil
 
 from toolkit import catalogue, hub_access, launch
 from toolkit.errors import UsageError
-from toolkit.plan import LEAST_FREE_BYTES, gigabytes
+from toolkit.plan import LEAST_FREE_BYTES, free_bytes, gigabytes
 
 OLDEST = (3, 11)
 NEEDED = ("torch", "diffusers", "transformers", "accelerate", "peft", "open_clip_torch", "safetensors")
@@ -142,8 +142,7 @@ def memory() -> Iterator[Finding]:
 
 def disk(output: Path) -> Iterator[Finding]:
     """Where runs lie."""
-    place = next(parent for parent in (output.resolve(), *output.resolve().parents) if parent.exists())
-    free = shutil.disk_usage(place).free
+    free = free_bytes(output)
     state: State = "ok" if free >= LEAST_FREE_BYTES else "stop"
     yield Finding(state, "disk", f"{gigabytes(free)} are free where runs are written.")
 

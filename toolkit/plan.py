@@ -33,9 +33,14 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
         hub_access.check(weights)
 
 
-def _check_disk(output: Path) -> None:
+def free_bytes(output: Path) -> int:
+    """What is free on the disk where `output` is or would be made."""
     place = next(parent for parent in (output.resolve(), *output.resolve().parents) if parent.exists())
-    free = shutil.disk_usage(place).free
+    return shutil.disk_usage(place).free
+
+
+def _check_disk(output: Path) -> None:
+    free = free_bytes(output)
     if free < LEAST_FREE_BYTES:
         raise UsageError(
             f"Only {free // 2**20} MB are free where the run would be written.",

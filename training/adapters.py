@@ -53,9 +53,8 @@ class Policy:
         )
         self._resident = tuple(sorted({name for layer in self._layers() for name in layer.active_adapters}))
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Already found a `peft_config`"
-            )  # a resident adapter is meant to be there
+            # A resident adapter is meant to be there.
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
             torch.manual_seed(key(seed, "lora"))
             inject_adapter_in_model(self.config, self.network, adapter_name=ADAPTER)
         self.network.requires_grad_(False)

@@ -133,10 +133,11 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
         check for check in healthy if all(guard.judge(check.values, base.values)[0] == "ok" for guard in lasting)
     ]
     better = [check for check in trusted if _score(check) > _score(base)]
-    best = max(better, key=_score, default=base).update
+    kept = max(better, key=_score, default=base)
+    best = kept.update
     stale = sum(check.update > best for check in checks)
     alarms = tuple(guard.judge(latest.values, base.values)[1] or guard.rising for guard in lasting)
-    alarms = alarms or (_outrun(checks, best) if stale >= patience else ())
+    alarms = alarms or (_outrun(base, kept, latest) if stale >= patience else ())
     stop = bool(alarms) or stale >= patience
     return Verdict(
         best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)
@@ -158,12 +159,10 @@ def _lasting(checks: Sequence[Check]) -> list[Guard]:
     return [guard for guard in recent[0] if all(guard in others for others in recent[1:])]
 
 
-def _outrun(checks: Sequence[Check], best: int) -> tuple[str, ...]:
+def _outrun(base: Check, kept: Check, latest: Check) -> tuple[str, ...]:
     """Goodhart's sign: the trained reward has risen since the best checkpoint, the second has not."""
-    base, kept, latest = (
-        check.values.get("reward") for check in (checks[0], next(c for c in checks if c.update == best), checks[-1])
-    )
-    if base is None or kept is None or latest is None or latest - kept <= OUTRUN * max(kept - base, 0.0):
+    first, best, last = (check.values.get("reward") for check in (base, kept, latest))
+    if first is None or best is None or last is None or last - best <= OUTRUN * max(best - first, 0.0):
         return ()
     return ("The trained reward goes on rising and the second reward does not follow: it is being gamed.",)
 

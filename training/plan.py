@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from toolkit import prompts
 from toolkit.errors import UsageError
+from toolkit.plan import free_bytes
 from toolkit.recipe import Recipe
 from training import blueprint, fitting
 from training.rehearsal import LOAD, Findings, Rehearsal
@@ -145,10 +145,7 @@ def disk(recipe: Recipe, found: Findings, output: Path) -> dict[str, Any]:
         "previews": int(checks * recipe.validation.previews * width * height * PREVIEW_BYTES_PER_PIXEL),
         "text_cache": found.conditioning_bytes * texts if found.has_text_cache else 0,
     }
-    place = next(parent for parent in (output.resolve(), *output.resolve().parents) if parent.exists())
-    return {
-        **run, "run": sum(run.values()), "weights": found.published_bytes, "free": shutil.disk_usage(place).free,
-    }  # fmt: skip
+    return {**run, "run": sum(run.values()), "weights": found.published_bytes, "free": free_bytes(output)}
 
 
 def ram(found: Findings) -> int:

@@ -21,6 +21,7 @@ from training import blueprint, sources
 
 LAYOUTS = Path(__file__).parent / "layouts"
 INDEX = "model_index.json"
+LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 SMALL_FILES = ["*.json", "*.txt", "*.model"]  # configs and tokenizers
 
 
@@ -70,7 +71,7 @@ def layout(name: str, source: Source) -> Path:
     wanted = source.layout or source.weights
     for folder, index in _shipped():
         is_file = Path(wanted).expanduser().is_file() and index["_class_name"] == name
-        if is_file or (index["_name_or_path"] == wanted):
+        if is_file or index["_name_or_path"] == wanted:
             return folder
     return sources.locate_folder(wanted, SMALL_FILES)
 
@@ -84,7 +85,7 @@ def _shipped() -> list[tuple[Path, dict[str, Any]]]:
 def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any:
     if "Tokenizer" in name or "Processor" in name:
         return _tokenizer(folder, name)
-    cls: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
+    cls: Any = getattr(LIBRARIES[library], name)
     if name.endswith("Scheduler"):
         return cls.from_config(cls.load_config(folder))
     if library == "diffusers":

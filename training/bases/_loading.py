@@ -6,41 +6,32 @@ import hashlib
 import importlib
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import diffusers
 import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from toolkit.errors import UsageError
 from training import blueprint, sources
 from training.bases import _blueprint, _comfyui
+from training.bases._blueprint import INDEX, LIBRARIES
 
 TEXT_PARTS = ("text_encoder", "tokenizer")  # and whatever begins like this: text_encoder_2, tokenizer_3, …
 NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
-INDEX = "model_index.json"
-LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 FAILURES = (SafetensorError, OSError, ValueError, KeyError, RuntimeError)
 
 
-class Source(Protocol):
+class Source(_blueprint.Source, Protocol):
     """The part of a base's settings that says where its weights are and how they are kept."""
 
-    @property
-    def weights(self) -> str: ...
-    @property
-    def layout(self) -> str | None: ...
     @property
     def parts(self) -> dict[str, str]: ...
     @property
     def comfyui(self) -> str | None: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def quantisation(self) -> str: ...
 
 
 def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> Any:
@@ -54,7 +45,9 @@ def load_pipeline(name: str, source: Source, *, component: str, text: bool) -> A
         return _blueprint.pipeline(name, source, component=component, absent=absent)
     where = place(source.weights)
     try:
-        given = {part: load_part(part, file, source) for part, file in source.parts.items() if part not in absent}
+        given = {
+            part: load_part(part, file, source, where) for part, file in source.parts.items() if part not in absent
+        }
         options = {"torch_dtype": getattr(torch, source.dtype), **dict.fromkeys(absent), **given}
         if not text and component not in given and source.quantisation != "none":
             quantise = diffusers.PipelineQuantizationConfig(quant_mapping={component: quantiser(source.quantisation)})
@@ -92,13 +85,12 @@ def place(weights: str) -> dict[str, Any]:
     return {"path": repository, "revision": revision}
 
 
-def load_part(part: str, file: str, source: Source) -> Any:
-    """One component from its own file; its class and config are those of `source.weights`.
+def load_part(part: str, file: str, source: Source, where: Mapping[str, Any]) -> Any:
+    """One component from its own file; its class and config are those of `where`, the place of `source.weights`.
 
     Raises UsageError when the file is not there or lacks weights.
     """
     path, dtype = _comfyui.find(file, source.comfyui), getattr(torch, source.dtype)
-    where = place(source.weights)
     layout: Any = diffusers.DiffusionPipeline.load_config(where["path"], revision=where["revision"])
     if part not in layout:
         known = ", ".join(key for key in layout if not key.startswith("_"))
