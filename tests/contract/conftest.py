@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import folders
+from tiny import folders, unet
 
 from toolkit.recipe import Lora, Section
 from training import tables
@@ -19,20 +17,11 @@ from training.bases import BASES
 
 SERVED_DEMO = [sys.executable, "-m", "training", "serve-scorer", "demo", "--port", "{port}"]
 SETTINGS = {"remote": {"command": SERVED_DEMO}}  # of rewards that their defaults do not suffice
-FOREIGN = {"tiny_unet": "TinyUnet", "tiny_unet_v": "TinyUnetV"}
-
-
-@cache
-def tiny_unet_module() -> Any:
-    spec = importlib.util.spec_from_file_location("tiny_unet", Path(__file__).with_name("tiny_unet.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tiny_unet"] = module
-    spec.loader.exec_module(module)
-    return module
+FOREIGN = {"tiny_unet": unet.TinyUnet, "tiny_unet_v": unet.TinyUnetV}
 
 
 def base_class(name: str) -> Any:
-    return getattr(tiny_unet_module(), FOREIGN[name]) if name in FOREIGN else tables.load_class(BASES, name)
+    return FOREIGN[name] if name in FOREIGN else tables.load_class(BASES, name)
 
 
 def build_base(name: str, *, recompute: bool = False) -> Any:

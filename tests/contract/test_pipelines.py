@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import diffusers
 import pytest
 import torch
-from peft import inject_adapter_in_model
-from peft.utils import set_peft_model_state_dict
 from tiny import folders
 from tiny.complaints import heard
 
@@ -20,7 +18,7 @@ from comfy_nodes.header import AlignedLoraHeader
 from toolkit import lora_file
 from toolkit.recipe import Lora, Section
 from toolkit.words import WordPair
-from training import rollout, tables
+from training import lora_loading, rollout, tables
 from training.adapters import Policy
 from training.bases import BASES
 from training.contracts import PromptBatch
@@ -124,15 +122,12 @@ def describe(policy: Policy) -> lora_file.Description:
     )  # fmt: skip
 
 
-def load_lora(pipe: Any, path: Path, policy: Policy) -> None:
-    """By the pipeline's own loader, or by peft where diffusers has none for the family."""
+def load_lora(pipe: Any, path: Path) -> None:
+    """By the pipeline's own loader, or by ours where diffusers has none for the family."""
     if hasattr(pipe, "load_lora_weights"):
         pipe.load_lora_weights(path.parent, weight_name=path.name)
-        return
-    component = policy.base.lora_facts.component
-    network = getattr(pipe, component)
-    inject_adapter_in_model(policy.config, network, "default_0")
-    set_peft_model_state_dict(network, lora_file.load(path, component), adapter_name="default_0")
+    else:
+        lora_loading.load_lora(pipe, path, adapter_name="default_0")
 
 
 def loaded_names(network: torch.nn.Module) -> set[str]:
@@ -149,7 +144,7 @@ def comparison(name: str) -> Comparison:
     with tempfile.TemporaryDirectory() as folder, heard() as complaints:
         path = Path(folder) / "aligned.safetensors"
         lora_file.save(path, adapter, describe(policy))
-        load_lora(pipe, path, policy)
+        load_lora(pipe, path)
     aligned = pixels_of_pipeline(name, pipe)
     loaded = loaded_names(getattr(pipe, policy.base.component))
     return Comparison(

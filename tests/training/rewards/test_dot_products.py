@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import open_clip
@@ -109,7 +108,7 @@ def test_clip_has_three_forms(tiny: Callable[..., Any], square: Tensor) -> None:
 
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
 def test_clip_reads_open_clips_layout_too(
-    mode: str, tiny_rewards: ModuleType, tiny: Callable[..., Any], reward_section: Callable[..., Any], tmp_path: Path
+    mode: str, tiny: Callable[..., Any], reward_section: Callable[..., Any], tmp_path: Path
 ) -> None:
     hps = tiny("hpsv21")
     model = open_clip.get_model_config(reward_section("hpsv21").settings["model"])

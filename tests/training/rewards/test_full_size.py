@@ -7,11 +7,11 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import rewards as tiny_rewards
 from torch import Tensor
 
 from toolkit.recipe import Section
@@ -28,7 +28,7 @@ CLIP_H = {
 }  # fmt: skip
 
 
-def published(tiny_rewards: ModuleType, name: str) -> dict[str, Tensor]:
+def published(name: str) -> dict[str, Tensor]:
     """float16, from one small pool of random numbers: drawing a thousand million of them would take minutes."""
     pool = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1)).mul_(0.02).half()
     weights = {}
@@ -41,25 +41,23 @@ def published(tiny_rewards: ModuleType, name: str) -> dict[str, Tensor]:
     return weights
 
 
-def hpsv21(tiny_rewards: ModuleType, folder: Path) -> Section:
-    torch.save({"state_dict": published(tiny_rewards, "hpsv21")}, folder / "HPS_v2.1_compressed.pt")
+def hpsv21(folder: Path) -> Section:
+    torch.save({"state_dict": published("hpsv21")}, folder / "HPS_v2.1_compressed.pt")
     return Section(name="hpsv21", settings={"weights": str(folder), "dtype": "bfloat16"})
 
 
-def pickscore(tiny_rewards: ModuleType, folder: Path) -> Section:
+def pickscore(folder: Path) -> Section:
     (folder / "config.json").write_text(json.dumps(CLIP_H))
-    save_file(published(tiny_rewards, "pickscore"), folder / "model.safetensors")
+    save_file(published("pickscore"), folder / "model.safetensors")
     settings = {"weights": str(folder), "tokenizer": str(tiny_rewards.CLIP_TOKENIZER), "dtype": "bfloat16"}
     return Section(name="pickscore", settings=settings)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [hpsv21, pickscore])
-def test_a_full_size_scorer_loads_scores_and_gives_a_gradient(
-    write: Callable[[ModuleType, Path], Section], tiny_rewards: ModuleType, tmp_path: Path
-) -> None:
+def test_a_full_size_scorer_loads_scores_and_gives_a_gradient(write: Callable[[Path], Section], tmp_path: Path) -> None:
     started = time.monotonic()
-    section = write(tiny_rewards, tmp_path)
+    section = write(tmp_path)
     reward = tables.reward(section)
     assert sum(parameter.numel() for parameter in reward.parameters()) == PARAMETERS
     picture = torch.rand(1, 3, 256, 320, generator=torch.Generator().manual_seed(2), requires_grad=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from tiny import rewards as tiny_rewards
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import SiglipVisionModel
@@ -49,7 +49,7 @@ def row(name: str, tiny: Callable[..., Any], names: int, photos: Tensor) -> dict
     }
 
 
-def test_the_table_of_all_scorers(tiny: Callable[..., Any], tiny_rewards: ModuleType, photos: Tensor) -> None:
+def test_the_table_of_all_scorers(tiny: Callable[..., Any], photos: Tensor) -> None:
     """Shown with `pytest -s`: each line was loaded strictly, or there would be none."""
     assert set(NAMES) == set(tiny_rewards.BUILDERS) - {"mixture"}
     assert {name for name in REWARDS if not name.startswith("demo")} >= set(NAMES)
@@ -62,7 +62,7 @@ def test_the_table_of_all_scorers(tiny: Callable[..., Any], tiny_rewards: Module
     assert max(r["bfloat16"] for r in rows) < 1e-2
 
 
-def test_full_size_names_are_the_published_ones(tiny_rewards: ModuleType) -> None:
+def test_full_size_names_are_the_published_ones() -> None:
     """Names and shapes only: nothing is allocated."""
     file = Path("published")
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from toolkit.recipe import Section
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "rewards"
 CLIP_TOKENIZER = ROOT / "demo_world" / "weights" / "second_reward"
 RANGE = re.compile(r"\{0\.\.(\d+)\}")
