@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,9 +34,11 @@ class Policy:
         seed: int = 0,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        encode_nothing: Callable[[], Conditioning] | None = None,
     ) -> None:
         """Inject a fresh LoRA (B = 0, so the first picture equals the base's). dtype is that of the network calls.
 
+        encode_nothing: gives what true guidance guides away from; the base's own unless it is kept somewhere.
         An adapter that is already in the network stays on, frozen, with the LoRA and in the reference.
         """
         self.device = device or torch.device("cpu")
@@ -62,6 +64,7 @@ class Policy:
             parameter.data = parameter.data.to(self.device, torch.float32)
         self._active: tuple[str, ...] = ()
         self._activate(*self._resident, ADAPTER)
+        self._encode_nothing = encode_nothing or base.encode_nothing
         self._unconditional: Conditioning | None = None
 
     def predict(
@@ -173,7 +176,7 @@ class Policy:
 
     def _empty(self, size: int) -> Conditioning:
         if self._unconditional is None:
-            self._unconditional = self.base.encode_nothing()
+            self._unconditional = self._encode_nothing()
         return {name: value.expand(size, *value.shape[1:]) for name, value in self._unconditional.items()}
 
 

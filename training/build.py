@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
             base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
             strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
         )  # fmt: skip
-    policy = Policy(base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype)
-    return Stage(policy, ConditioningCache(policy.base.encode, folder=_text_folder(policy.base), device=device))
+    encode = ConditioningCache(base.encode, folder=_text_folder(base), device=device)
+    nothing = partial(encode.nothing, base.encode_nothing)
+    policy = Policy(
+        base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype, encode_nothing=nothing
+    )  # fmt: skip
+    return Stage(policy, encode)
 
 
 def _text_folder(base: Base) -> Path | None:

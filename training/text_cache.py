@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save
 from toolkit import atomic
 from training.contracts import Conditioning
 
+NOTHING = "nothing.safetensors"  # no prompt's file is called so
+
 
 class ConditioningCache:
     """Encodes each prompt once, alone, so that its numbers do not depend on its neighbours."""
@@ -33,29 +35,38 @@ class ConditioningCache:
 
     def __call__(self, prompts: Sequence[str]) -> Conditioning:
         """Conditioning [B, …] of prompts, in their order, on the device."""
-        rows = [self._row(prompt) for prompt in prompts]
+        rows = [self._prompt(prompt) for prompt in prompts]
         return {name: torch.cat([row[name] for row in rows]).to(self._device) for name in rows[0]}
+
+    def nothing(self, encode_nothing: Callable[[], Conditioning]) -> Conditioning:
+        """What true guidance guides away from, [1, …], on the device; kept as prompts are."""
+        row = self._row(NOTHING, encode_nothing)
+        return {name: value.to(self._device) for name, value in row.items()}
 
     def prepare(self, prompts: Iterable[str]) -> None:
         """Encode all that is not known yet, so that the text encoders can leave memory afterwards."""
         for prompt in dict.fromkeys(prompts):
             if self._folder is None or not (self._folder / file_name(prompt)).is_file():
-                self._row(prompt)
+                self._prompt(prompt)
 
-    def _row(self, prompt: str) -> Conditioning:
+    def _prompt(self, prompt: str) -> Conditioning:
+        return self._row(file_name(prompt), lambda: self._encode([prompt]))
+
+    def _row(self, name: str, make: Callable[[], Conditioning]) -> Conditioning:
         if self._folder is not None:
-            return self._from_disk(self._folder / file_name(prompt), prompt)
-        if prompt not in self._known:
-            self._known[prompt] = self._encode([prompt])
-        return self._known[prompt]
+            return _from_disk(self._folder / name, make)
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
-    def _from_disk(self, file: Path, prompt: str) -> Conditioning:
-        try:
-            return load_file(file)
-        except (OSError, SafetensorError):  # absent, or cut short by a crash of the machine
-            row = {name: value.contiguous().cpu() for name, value in self._encode([prompt]).items()}
-            atomic.write_file(file, save(row))
-            return row
+
+def _from_disk(file: Path, make: Callable[[], Conditioning]) -> Conditioning:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError):  # absent, or cut short by a crash of the machine
+        row = {name: value.contiguous().cpu() for name, value in make().items()}
+        atomic.write_file(file, save(row))
+        return row
 
 
 def file_name(prompt: str) -> str:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import folders
 
+from toolkit.recipe import Recipe
+from training import build
 from training.text_cache import ConditioningCache
 
 
@@ -60,6 +63,38 @@ def test_a_file_cut_short_is_made_again(tmp_path: Path) -> None:
     encoder = Encoder()
     assert ConditioningCache(encoder, folder=tmp_path)(["a cat"])["length"][0, 0] == 5
     assert encoder.asked == [["a cat"]]
+
+
+def test_nothing_is_kept_as_prompts_are_and_is_no_prompt(folder: Path | None) -> None:
+    encoder = Encoder()
+    cache = ConditioningCache(encoder, folder=folder)
+    made: list[int] = []
+
+    def nothing() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"length": torch.zeros(1, 2)}
+
+    for _ in range(2):
+        assert cache.nothing(nothing)["length"].tolist() == [[0.0, 0.0]]
+    assert (len(made), encoder.asked) == (1, [])
+    assert cache(["nothing"])["length"][0, 0] == 7
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_second_run_on_the_same_prompts_never_loads_the_text_encoders(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALATE_CACHE", str(tmp_path))
+    texts, recipe = ["a cat", "a dog"], Recipe(base=folders.section(name))
+    first, again = (build.stage(recipe, torch.device("cpu")) for _ in range(2))
+    monkeypatch.setattr(again.policy.base, "_load", lambda **_: pytest.fail("the text encoders were loaded"))
+    seen = []
+    for stage in (first, again):
+        stage.encode.prepare(texts)
+        stage.policy.release_text()
+        seen.append(stage.renderer(recipe, "sample", steps=2)(texts))  # with true guidance
+    assert recipe.validation.guidance_scale != 1
+    assert torch.equal(*seen)
 
 
 def test_a_prompt_never_becomes_a_path(tmp_path: Path) -> None:
