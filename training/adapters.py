@@ -64,7 +64,7 @@ class Policy:
             parameter.data = parameter.data.to(self.device, torch.float32)
         self._active: tuple[str, ...] = ()
         self._activate(*self._resident, ADAPTER)
-        self._encode_nothing = encode_nothing or base.encode_nothing
+        self._encode_nothing = encode_nothing
         self._unconditional: Conditioning | None = None
 
     def predict(
@@ -176,7 +176,7 @@ class Policy:
 
     def _empty(self, size: int) -> Conditioning:
         if self._unconditional is None:
-            self._unconditional = self._encode_nothing()
+            self._unconditional = (self._encode_nothing or self.base.encode_nothing)()
         return {name: value.expand(size, *value.shape[1:]) for name, value in self._unconditional.items()}
 
 
