@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import diffusers
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -160,6 +161,13 @@ def text_id(source: Source) -> str:
     local += [_comfyui.find(file, source.comfyui) for _, file in sorted(source.parts.items())]
     local += [folder] if folder.is_file() else []
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in local]
-    commit = "" if local else sources.locate(source.weights, INDEX).parent.name
+    commit = "" if local else _commit(source.weights)
     said = [source.weights, source.layout, commit, source.dtype, getattr(source, "max_tokens", None)]
     return hashlib.sha256(json.dumps([said, stamps], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _commit(weights: str) -> str:
+    """The commit that a Hub id stands for on this computer; empty while nothing of it is here, as in a plan."""
+    repository, revision = sources.repository(weights)
+    found = try_to_load_from_cache(repository, INDEX, revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else ""

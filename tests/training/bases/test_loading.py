@@ -13,7 +13,7 @@ from tiny import folders
 
 from toolkit.errors import UsageError
 from toolkit.recipe import Lora, Section
-from training import tables
+from training import blueprint, sources, tables
 from training.adapters import Policy
 
 
@@ -136,3 +136,11 @@ def test_a_family_that_diffusers_reads_from_folders_alone_refuses_a_single_file(
     path.write_bytes(b"")
     with pytest.raises(UsageError, match=r"`model\.safetensors` could not be loaded .* from a folder or the Hub only"):
         tables.base(Section(name=name, settings={"weights": str(path)}))
+
+
+def test_a_published_base_on_paper_never_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "locate", lambda *_: pytest.fail("the Hub was asked"))
+    with blueprint.weightless():
+        on_paper = tables.base(Section(name="sd15"))
+        assert on_paper.lora_facts.base_name == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+        assert on_paper.text_id
