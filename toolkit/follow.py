@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from toolkit import launch
 from toolkit.errors import PalateError
+from toolkit.event_reader import EventReader, unseen
 from toolkit.run_folder import RunFolder
 
 POLL_SECONDS = 0.2
@@ -31,12 +32,13 @@ def follow(run: RunFolder, start: Callable[[], subprocess.Popen[bytes]], *, quie
         child = start()
         for number in asked:  # before there was a process
             launch.send(run, number)
-        offset = 0
+        reader, seen = EventReader(run.events_file), ()
         while True:
             ended = child.poll() is not None
-            events, offset = run.new_events(offset)
-            for event in events:
+            events = reader.read()
+            for event in unseen(seen, events):
                 show(event)
+            seen = events
             if ended:
                 break
             time.sleep(POLL_SECONDS)

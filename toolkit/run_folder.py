@@ -25,6 +25,7 @@ import psutil
 
 from toolkit import atomic, recipe
 from toolkit.errors import UsageError
+from toolkit.event_reader import Event, EventReader
 
 QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED = (
     "queued", "running", "done", "stopped", "failed", "interrupted",
@@ -145,23 +146,9 @@ class RunFolder:
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[Event]:
         """All events, or those of one kind. A torn last line is left out."""
-        return [event for event in self.new_events(0)[0] if kind in (None, event.get("kind"))]
-
-    def new_events(self, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """The events after `offset` bytes and the offset to go on from; a log that was cut back is read afresh."""
-        try:
-            with self.events_file.open("rb") as file:
-                if offset > file.seek(0, os.SEEK_END):
-                    offset = 0
-                file.seek(offset)
-                data = file.read()
-        except FileNotFoundError:
-            return [], 0
-        whole, _, _ = data.rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
-        return [json.loads(line) for line in lines], offset + (len(whole) + 1 if lines else 0)
+        return [event for event in EventReader(self.events_file).read() if kind in (None, event["kind"])]
 
     def preview_pictures(self) -> list[Preview]:
         """All preview pictures, by update and prompt."""

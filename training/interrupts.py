@@ -9,22 +9,33 @@ from toolkit.errors import Interrupted
 
 
 class Interrupts:
-    """Catches both signals. Until `armed`, nothing is worth saving and they raise where they hit.
+    """Catches both signals. Until `arm`, nothing is worth saving and they raise KeyboardInterrupt where they hit.
 
-    `received` stays set then too: a library that swallows the exception only delays the end to the first update.
+    No Exception of ours, which a library that probes for something would swallow. `received` stays set, so that where
+    even this one is lost (in a finaliser, say) the run ends before its first update.
     """
 
     def __init__(self) -> None:
         """Install the handlers for this process."""
         self.received: int | None = None
-        self.armed = False
+        self._armed = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
+    def arm(self) -> None:
+        """From here on a first signal is only noted. Raises KeyboardInterrupt when one came before."""
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self._armed = True
+
+    def error(self) -> Interrupted:
+        """What to tell the user about a KeyboardInterrupt that came through."""
+        what = "Stopped at once; what was saved is intact." if self._armed else "Stopped before training began."
+        return Interrupted(what, signal_number=self.received or signal.SIGINT, action="Resume to go on.")
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None or not self.armed:
-            self.received = number
-            signal.signal(number, signal.SIG_DFL)
-            what = "Stopped at once; what was saved is intact." if self.armed else "Stopped before training began."
-            raise Interrupted(what, signal_number=number, action="Resume to go on.")
+        at_once = self.received is not None or not self._armed
         self.received = number
+        if at_once:
+            signal.signal(number, signal.SIG_DFL)
+            raise KeyboardInterrupt

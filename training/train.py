@@ -39,6 +39,10 @@ def train(folder: Path) -> str:
     )
     try:
         return _train(run, recipe, accelerator, interrupts)
+    except KeyboardInterrupt:
+        stopped = interrupts.error()
+        _say_the_end(run, accelerator, stopped)
+        raise stopped from None
     except PalateError as error:
         _say_the_end(run, accelerator, error)
         raise

@@ -70,7 +70,7 @@ class Trainer:
         self._resume()
         mirror = self.accelerator.log if self.recipe.trackers else None
         self._log = events.EventLog(self.run_folder.events_file if self.is_main else None, mirror)
-        self.interrupts.armed = True
+        self.interrupts.arm()
         self._log.write("start", update=self.update, updates=self.recipe.training.updates)
         try:
             verdict = self._check() if self._is_check_due() else self._verdict()

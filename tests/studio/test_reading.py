@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,27 +70,6 @@ def test_previews_of_a_check_that_is_still_being_written_are_not_shown(make_run:
 def test_the_time_left_counts_the_pace_of_the_last_updates(make_run: MakeRun) -> None:
     run = make_run(status=RUNNING, best=None, updates=120)
     assert reading.view(run).seconds_left == pytest.approx(100.0)  # one second an update, 100 to go
-
-
-def test_events_are_read_as_they_are_appended_and_a_torn_line_waits(told: SimpleNamespace, make_run: MakeRun) -> None:
-    run = make_run(best=None)
-    reader = reading.EventReader(run.events_file)
-    count = len(reader.read())
-    whole = json.dumps(told.verdict(20))
-    with run.events_file.open("a") as file:
-        file.write(whole[:20])
-    assert len(reader.read()) == count
-    with run.events_file.open("a") as file:
-        file.write(whole[20:] + "\n")
-    assert reader.read()[-1]["kind"] == "verdict"
-
-
-def test_events_that_were_cut_back_are_forgotten(told: SimpleNamespace, make_run: MakeRun) -> None:
-    run = make_run()
-    reader = reading.EventReader(run.events_file)
-    reader.read()
-    run.events_file.write_text(json.dumps(told.check(0)) + "\n")
-    assert [event["kind"] for event in reader.read()] == ["check"]
 
 
 def test_the_log_keeps_its_last_lines_and_redrawn_ones_count_once(make_run: MakeRun) -> None:

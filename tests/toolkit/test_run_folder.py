@@ -106,20 +106,6 @@ def test_a_torn_last_line_is_left_out(run: RunFolder) -> None:
     assert run.events("update") == [{"kind": "update", "update": 1}]
 
 
-def test_events_can_be_followed_across_appends_and_cuts(run: RunFolder) -> None:
-    assert run.new_events(0) == ([], 0)
-    run.events_file.write_bytes(b'{"n": 1}\n{"n": 2}\n{"n"')
-    events, offset = run.new_events(0)
-    assert [event["n"] for event in events] == [1, 2]
-    with run.events_file.open("ab") as file:
-        file.write(b': 3}\n{"n": 4}\n')
-    events, offset = run.new_events(offset)
-    assert [event["n"] for event in events] == [3, 4]
-    assert run.new_events(offset) == ([], offset)
-    run.events_file.write_bytes(b'{"n": 1}\n')
-    assert run.new_events(offset)[0] == [{"n": 1}]
-
-
 def test_only_finished_files_count(run: RunFolder) -> None:
     for name in ("000020_01.webp", "000000_00.webp", ".000020_02.x.webp", "notes_x.webp"):
         (run.previews / name).parent.mkdir(exist_ok=True)

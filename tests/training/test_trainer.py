@@ -84,7 +84,7 @@ def trainer(folder: Path, method: Pull, settings: Recipe | None = None, second=N
         renderer=lambda prompts, seed: torch.rand(1, 3, 8, 8), panel=SimpleNamespace(measure=measure),
     )  # fmt: skip
     folder.mkdir(exist_ok=True)
-    interrupts = SimpleNamespace(received=None, armed=False)
+    interrupts = SimpleNamespace(received=None, arm=lambda: None)
     made.append(Trainer(settings, RunFolder(folder), parts, Accelerator(cpu=True), interrupts))
     return made[0]
 

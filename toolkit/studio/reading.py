@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import OrderedDict
@@ -10,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 from toolkit import prompts
 from toolkit.errors import UsageError
+from toolkit.event_reader import Event, EventReader
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, FAILED, INTERRUPTED, STOPPED, Preview, RunFolder, State
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LOG_LINES, LOG_BYTES = 200, 200_000
 RECENT = 30  # updates that the estimate of the remaining time looks back on
-Event = dict[str, Any]
 
 
 def find(root: Path, name: str) -> RunFolder:
@@ -31,41 +29,6 @@ def find(root: Path, name: str) -> RunFolder:
     if not NAME.fullmatch(name) or path.is_symlink() or not (path / "recipe.yaml").is_file():
         raise UsageError(f"There is no run “{name}” here.", action="It may have been moved or deleted.")
     return RunFolder(path)
-
-
-class EventReader:
-    """Follows one events.jsonl: reads only what was appended, starts over when the file was cut or replaced."""
-
-    def __init__(self, path: Path) -> None:
-        """path: the file, existing or not."""
-        self._path = path
-        self._inode, self._offset = 0, 0
-        self._events: list[Event] = []
-        self._lock = threading.Lock()
-
-    def read(self) -> tuple[Event, ...]:
-        """All complete events so far."""
-        with self._lock:
-            try:
-                with self._path.open("rb") as file:
-                    status = self._path.stat()
-                    if status.st_ino != self._inode or status.st_size < self._offset:
-                        self._inode, self._offset, self._events = status.st_ino, 0, []
-                    file.seek(self._offset)
-                    complete, newline, _torn = file.read().rpartition(b"\n")
-            except FileNotFoundError:
-                return ()
-            self._events += [event for line in complete.splitlines() if (event := _event(line))]
-            self._offset += len(complete) + len(newline)
-            return tuple(self._events)
-
-
-def _event(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "kind" in event else None
 
 
 class Readers:
