@@ -99,9 +99,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the checks so far say: which checkpoint is best, whether to stop, and the sentence for people."""
+    """What the checks so far say: which checkpoint is best, whether to stop, and the sentence for people.
+
+    `fallback` is what an alarm would leave, or has left: best until then or not, it must not be deleted.
+    """
 
     best: int
+    fallback: int
     stop: bool
     alarms: tuple[str, ...]
     sentence: str
@@ -132,11 +136,11 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
     stale = sum(check.update > kept.update for check in checks)
     alarms = tuple(guard.judge(latest.values, base.values)[1] or guard.rising for guard in _lasting(checks))
     alarms = alarms or (_outrun(base, kept, latest) if stale >= patience else ())
-    if alarms:
-        kept = _best([check for check in healthy if _beyond_doubt(check, base)], base)
+    fallback = _best([check for check in healthy if _beyond_doubt(check, base)], base)
+    kept = fallback if alarms else kept
     stop = bool(alarms) or stale >= patience
     sentence = _sentence(checks, kept.update, alarms, stale, patience, updates)
-    return Verdict(kept.update, stop and latest.update < updates, alarms, sentence)
+    return Verdict(kept.update, fallback.update, stop and latest.update < updates, alarms, sentence)
 
 
 def _best(candidates: Sequence[Check], base: Check) -> Check:
