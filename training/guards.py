@@ -186,7 +186,7 @@ def _sentence(
     latest = checks[-1].update
     kept = f"Best checkpoint {best} kept." if best else "No checkpoint was better than the base, which is kept."
     if alarms and not best:
-        kept = "No earlier checkpoint is beyond doubt, so the base is kept."
+        kept = "No checkpoint is beyond doubt, so the base is kept."
     if alarms:
         return f"Stopped at {latest}: {alarms[0][0].lower()}{alarms[0][1:].rstrip('.')}. {kept}"
     if stale >= patience and latest < updates:

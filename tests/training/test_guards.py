@@ -126,7 +126,7 @@ def test_after_an_alarm_the_base_is_kept_where_nothing_is_beyond_doubt() -> None
     result = judged(0.10, 0.20, 0.30, diversity=[0.10, 0.10])
     assert result.best == 0
     assert result.sentence == (
-        "Stopped at 20: pictures are becoming alike. No earlier checkpoint is beyond doubt, so the base is kept."
+        "Stopped at 20: pictures are becoming alike. No checkpoint is beyond doubt, so the base is kept."
     )
 
 
