@@ -12,6 +12,7 @@ import torch
 
 from toolkit import prompts
 from toolkit.errors import UsageError
+from toolkit.loras.convert import readers
 from toolkit.plan import free_bytes
 from toolkit.recipe import Recipe
 from training import blueprint, fitting
@@ -141,7 +142,7 @@ def disk(recipe: Recipe, found: Findings, output: Path) -> dict[str, Any]:
     texts = sum(len(prompts.read(source)) for source in (recipe.prompts.train, recipe.prompts.validation))
     run = {
         "checkpoints": 3 * found.lora_bytes * (recipe.training.keep_checkpoints + 2),  # the best, and one being written
-        "lora": found.lora_bytes * width_of // 4,
+        "lora": found.lora_bytes * width_of // 4 * len(readers(recipe.base.name)),
         "previews": int(checks * recipe.validation.previews * width * height * PREVIEW_BYTES_PER_PIXEL),
         "text_cache": found.conditioning_bytes * texts if found.has_text_cache else 0,
     }
