@@ -147,13 +147,13 @@ def test_the_weights_are_those_that_diffusers_fuses(
     network: Any = network_of(family)
     layers = [*random_updates(family, network)]
     before = {name: network.get_submodule(name).weight.detach().clone() for name in layers}
-    convert.convert(diffusers_file(tmp_path, family, network), "diffusers", tmp_path / "x.safetensors", dtype="bfloat16")
-    second = convert.for_comfyui(tmp_path / "x.safetensors")
-    network.load_lora_adapter(load_file(tmp_path / "x.safetensors"), prefix=FAMILIES[family].component)
+    half = tmp_path / "half.safetensors"
+    convert.convert(diffusers_file(tmp_path, family, network), "diffusers", half, dtype="bfloat16")
+    network.load_lora_adapter(load_file(half), prefix=FAMILIES[family].component)
     network.fuse_lora()
     network.unload_lora()
     wanted = {name: network.get_submodule(name).weight.detach() - before[name] for name in layers}
-    error = largest_error(family, changes_in_comfyui(checkout, family, second or tmp_path / "x.safetensors"), wanted)
+    error = largest_error(family, changes_in_comfyui(checkout, family, convert.for_comfyui(half) or half), wanted)
     record_property("largest relative error", error)
     print(f"ComfyUI {version(checkout)}, {family}: {len(wanted)} layers, largest relative error {error:.1e}")
     assert error <= 1e-3
