@@ -96,7 +96,7 @@ PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# A family that no tried ComfyUI release has: diffusers' names, since ComfyUI's wrapper pack hands the file to diffusers.
+# A family that no tried ComfyUI release has: diffusers' names, since the wrapper pack hands the file to diffusers.
 DERIVED: dict[str, list[Spelling]] = {"cogvideox": [TRANSFORMER]}
 
 

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from toolkit import lora_file
 from toolkit.errors import UsageError
-from toolkit.loras import keys, writing
-from toolkit.loras.families import FAMILIES
+from toolkit.loras import families, keys, writing
 from toolkit.loras.family import Family, Spelling
 from toolkit.loras.reading import Lora, read
 
@@ -26,20 +26,22 @@ def convert(path: Path, target: Target, output: Path, *, family: str = "", dtype
     weights alone is then right. Raises UsageError.
     """
     lora = read(path, family)
-    _write(lora, target, output, dtype or precision_of(lora))
+    spelling = spelling_for(lora.family, target)
+    metadata = {name: value for name, value in lora.metadata.items() if name != "lora_adapter_metadata"}
+    writing.write(output, lora.updates, lora.family, spelling, dtype=dtype or precision_of(lora), metadata=metadata)
     return lora.family
 
 
 def for_comfyui(path: Path) -> Path | None:
-    """Write `<name>_comfyui.safetensors` beside a diffusers LoRA, and return it.
+    """Write `<name>_comfyui.safetensors` beside a diffusers LoRA that names its family, and return it.
 
-    None where ComfyUI reads the first file as it is, or has no such model. Raises UsageError.
+    None where ComfyUI reads the first file as it is, has no such model, or the family is unknown. Raises UsageError.
     """
-    lora = read(path)
-    if lora.family.comfyui is None or serves_both(lora.family):
+    family = families.named_in(lora_file.read_metadata(path))
+    if family is None or family.comfyui is None or serves_both(family):
         return None
     output = path.with_name(f"{path.stem}_comfyui.safetensors")
-    _write(lora, "comfyui", output, precision_of(lora))
+    convert(path, "comfyui", output, family=family.name)
     return output
 
 
@@ -52,16 +54,10 @@ def serves_both(family: Family) -> bool:
 @cache
 def readers(base: str) -> tuple[str, ...]:
     """Who reads each file of a run on `base`, in the order of `RunFolder.lora_files`."""
-    family = FAMILIES.get(base)
+    family = families.FAMILIES.get(base)
     if family and serves_both(family):
         return ("diffusers and ComfyUI",)
     return ("diffusers",) if family and family.comfyui is None else ("diffusers", "ComfyUI")
-
-
-def _write(lora: Lora, target: Target, output: Path, dtype: str) -> None:
-    metadata = {name: value for name, value in lora.metadata.items() if name != "lora_adapter_metadata"}
-    spelling = spelling_for(lora.family, target)
-    writing.write(output, lora.updates, lora.family, spelling, dtype=dtype, metadata=metadata)
 
 
 def precision_of(lora: Lora) -> str:
