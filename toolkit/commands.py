@@ -19,6 +19,7 @@ from toolkit import follow, launch, prompts, recipe, run_folder
 from toolkit import plan as planning
 from toolkit import words as word_library
 from toolkit.errors import PalateError, UsageError, did_you_mean
+from toolkit.loras.convert import readers
 from toolkit.plan import preflight
 from toolkit.run_folder import RunFolder
 from toolkit.words import WordPair
@@ -104,8 +105,10 @@ def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
         out.print(f"Run folder: {_short(run.path)}")
     follow.follow(run, lambda: launch.start(run, processes=processes), quiet=quiet)
     out.print(run.state().message)
-    for path in run.lora_files():
-        out.print(f"LoRA: {_short(path)}")
+    loras = run.lora_files()
+    for path, program in zip(loras, readers(run.recipe().base.name), strict=False):
+        out.print(f"LoRA: {_short(path)}, for {program}")
+    if loras:
         out.print(f"Next: palate compare {_short(run.path)}, or palate sample {_short(run.path)} --prompt 'a cat'")
     return run
 

@@ -12,6 +12,7 @@ import torch
 
 from toolkit import prompts
 from toolkit.errors import UsageError
+from toolkit.loras.convert import readers
 from toolkit.plan import free_bytes
 from toolkit.recipe import Recipe
 from training import blueprint, fitting
@@ -142,7 +143,7 @@ def disk(recipe: Recipe, found: Findings, output: Path) -> dict[str, Any]:
     run = {
         # besides the newest: the best, what an alarm would leave, and one being written
         "checkpoints": 3 * found.lora_bytes * (recipe.training.keep_checkpoints + 3),
-        "lora": found.lora_bytes * width_of // 4,
+        "lora": found.lora_bytes * width_of // 4 * len(readers(recipe.base.name)),
         "previews": int(checks * recipe.validation.previews * width * height * PREVIEW_BYTES_PER_PIXEL),
         "text_cache": found.conditioning_bytes * texts if found.has_text_cache else 0,
     }
