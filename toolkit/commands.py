@@ -207,7 +207,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
-        if key.startswith("prompts.") and not value.startswith(prompts.DEMO):
+        if value and key.startswith(("prompts.", "data.")) and not value.startswith(prompts.DEMO):
             parsed[key] = str(Path(value).expanduser().resolve())
     return parsed
 

@@ -17,7 +17,7 @@ from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
 from training import checkpoint, events, guards, previews
 from training.adapters import Policy
-from training.batches import PromptBatches
+from training.batches import Batches
 from training.contracts import Method, Reward
 from training.interrupts import Interrupts
 from training.validation import Panel, Renderer
@@ -30,7 +30,7 @@ class Parts:
     policy: Policy
     method: Method
     reward: Reward
-    batches: PromptBatches
+    batches: Batches
     renderer: Renderer
     panel: Panel
     prompts: list[str]  # of validation, in the panel's order

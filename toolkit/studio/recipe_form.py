@@ -64,7 +64,8 @@ def parse(content: str) -> Recipe:
     """
     checked = recipe.parse(_load(content))
     places = {role: _absolute(source) for role, source in checked.prompts}
-    return checked.model_copy(update={"prompts": recipe.Prompts(**places)})
+    data = recipe.Data(**{kind: source and _absolute(source) for kind, source in checked.data})
+    return checked.model_copy(update={"prompts": recipe.Prompts(**places), "data": data})
 
 
 def fields(content: str) -> Fields:
