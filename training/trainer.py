@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from toolkit.errors import Interrupted, TrainingError
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
-from training import checkpoint, events, guards, previews
+from training import alarms, checkpoint, events, guards, previews
 from training.adapters import Policy
 from training.batches import Batches
 from training.contracts import Method, Reward
@@ -124,7 +125,7 @@ class Trainer:
         self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.max_grad_norm)
         means = self._average_metrics(metrics)
-        if not torch.isfinite(norm) or not torch.isfinite(means["loss"]):
+        if not torch.isfinite(norm) or not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"Training diverged at update {self.update + 1}: the loss or its gradient is not a number.",
                 cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
@@ -157,12 +158,18 @@ class Trainer:
         ):
             parameter.grad = part.view_as(parameter).clone()
 
-    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-        means = {name: torch.stack(values).mean() for name, values in metrics.items()}
-        if self.accelerator.num_processes == 1:
-            return means
-        stacked: Any = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
-        return dict(zip(means, stacked.unbind(), strict=True))
+    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, float]:
+        """Each number's mean over all who saw it; a process may have seen none, such as of a range of noise levels."""
+        sums = dict(
+            zip(metrics, torch.stack([torch.stack(seen).sum() for seen in metrics.values()]).tolist(), strict=True)
+        )
+        counts = {name: len(values) for name, values in metrics.items()}
+        everyone = [(sums, counts)] if self.accelerator.num_processes == 1 else gather_object([(sums, counts)])
+        names = dict.fromkeys(name for summed, _ in everyone for name in summed)
+        return {
+            name: sum(s.get(name, 0.0) for s, _ in everyone) / sum(c.get(name, 0) for _, c in everyone)
+            for name in names
+        }
 
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""
@@ -183,7 +190,13 @@ class Trainer:
                 self.parts.policy.base.frames_per_second,
             )  # fmt: skip
             names = [path.name for path in paths]
-            self._log.write("check", update=self.update, values=check.values, guards=lights, previews=names)
+            heard = alarms.raised(
+                getattr(self.parts.method, "alarms", ()),
+                [event["metrics"] for event in self.run_folder.events("update")],
+            )
+            self._log.write(
+                "check", update=self.update, values=check.values, guards=lights, previews=names, alarms=heard
+            )
             self._save()
         self._checks = self._from_main(self._checks)
         return self._verdict()
