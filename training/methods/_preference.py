@@ -66,9 +66,13 @@ class Preference(Denoising):
         """One report per side."""
         drawn = self.draw(policy, rng)
         views = self.views(policy, batch, drawn, rng)
+
+        def objective(seen: Sequence[Side]) -> tuple[Tensor, Metrics]:
+            chosen, rejected = seen
+            return self.objective(Sides(chosen, rejected, drawn, views), batch)
+
         yield from self.two_phase(
-            policy, batch.conditioning, drawn, views, lambda seen: self.objective(Sides(*seen, drawn, views), batch),
-            with_reference=self.with_reference,
+            policy, batch.conditioning, drawn, views, objective, with_reference=self.with_reference
         )  # fmt: skip
 
     def views(self, policy: Policy, batch: PairBatch, drawn: Drawn, rng: Rng) -> Sequence[View]:
