@@ -202,3 +202,20 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
         found.append(gradients(method, one, reward_of("demo")))
     assert distance(*found) <= 1e-5
     assert all(len(often) > len(once) for once, often in zip(*seen.values(), strict=True))
+
+
+def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
+    """Oracles 1 and 18 of the preference methods: with the adapter on and off, no number differs."""
+    method = quick_method("dpo")
+    (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
+    for name in ("logit", "gap_chosen", "gap_rejected"):
+        assert torch.equal(first.metrics[name], torch.zeros(2)), name
+
+
+@pytest.mark.parametrize("name", ["dpo", "inpo", "kto"])
+def test_two_phases_give_the_same_gradient_with_recomputed_activations(
+    policy: Policy, thrifty_policy: Policy, name: str
+) -> None:
+    """Oracle 18: the adapter is on again when checkpointed layers run once more."""
+    method = quick_method(name)
+    assert distance(*(gradients(method, one, None) for one in (policy, thrifty_policy))) <= 1e-5
