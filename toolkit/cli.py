@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__, lora_cli
+from toolkit import __version__, lora_cli, pairs_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -187,6 +187,7 @@ def words(
 
 
 app.add_typer(lora_cli.app)
+app.add_typer(pairs_cli.app, name="pairs")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit import doctor as examination
-from toolkit import follow, launch, prompts, recipe, run_folder
+from toolkit import follow, launch, pairs, prompts, recipe, run_folder
 from toolkit import plan as planning
 from toolkit import words as word_library
 from toolkit.errors import PalateError, UsageError, did_you_mean
@@ -36,6 +36,7 @@ ROWS = (
     ("clipped pixels", "clipped", "{:.0%}"),
     ("fine texture", "texture", "{:.4f}"),
 )
+SHOWN = 8  # places that are named before the rest is only counted
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -191,6 +192,27 @@ def measure_words(positive: str, negative: str, *, base: str, reward: str) -> No
         out.print("Weak: this reward can hardly follow these words. Try plainer words.")
 
 
+def build_pairs(
+    source: Path, settings: list[str], output: Path, *, per_prompt: int, limit: int | None, least_gap: float
+) -> None:
+    """Let the recipe's base draw pairs, best against worst by the recipe's reward."""
+    path, changes = _recipe_file(source), overrides(settings)
+    recipe.read(path, changes)  # what is wrong with it is said at once
+    arguments = ["pairs", str(path.resolve()), "--set", json.dumps(changes), "--output", str(output.resolve())]
+    arguments += ["--per-prompt", str(per_prompt), "--least-gap", str(least_gap)]
+    made = _backend_json(*arguments, *(["--limit", str(limit)] if limit else []), cwd=Path.cwd(), quiet=False)
+    out.print(f"{made['kept']} pairs, {made['too_close']} too close; the reward differs by {made['mean_gap']:.3f}.")
+    out.print(f"Next: palate train {source} --set data.pairs={_short(output)}", markup=False)
+
+
+def check_data(source: Path, kind: pairs.Kind) -> None:
+    """Print what a data set holds, and why the rest is left out."""
+    found = pairs.read(kind, source)
+    out.print(f"{_short(source)}: {len(found.kept)} {kind} kept, {sum(map(len, found.dropped.values()))} dropped.")
+    for reason, places in found.dropped.items():
+        out.print(f"  {len(places):>6}  {reason}: {', '.join(places[:SHOWN])}{' …' if len(places) > SHOWN else ''}")
+
+
 def find(name: str, runs: Path | None) -> RunFolder:
     """A run by name or folder."""
     return run_folder.find(runs or run_folder.default_root(), name)
@@ -210,7 +232,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
-        if key.startswith("prompts.") and not value.startswith(prompts.DEMO):
+        if value and key.startswith(("prompts.", "data.")) and not value.startswith(prompts.DEMO):
             parsed[key] = str(Path(value).expanduser().resolve())
     return parsed
 

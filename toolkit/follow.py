@@ -83,6 +83,7 @@ def check_line(event: dict[str, Any]) -> str:
         f"{name} {values[key]:+.3f}" for name, key in (("reward", "reward"), ("second", "second")) if key in values
     ]
     worries = [light["sentence"] for light in event["guards"].values() if light["state"] != "ok"]
+    worries += event.get("alarms", [])
     return f"check at {event['update']:>4}:  {'  '.join(shown)}  {' '.join(worries) or 'all guards ok'}"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit import hub_access, launch, prompts
+from toolkit import catalogue, hub_access, launch, pairs, prompts
 from toolkit.errors import PalateError, UsageError
+from toolkit.pair_formats import Item, Pair
 from toolkit.recipe import Recipe
 
 LEAST_FREE_BYTES = 200 * 2**20
@@ -20,6 +21,11 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
     """Look at every file a run will need. Raises UsageError for the first thing that cannot work."""
     lists = {role: prompts.read(source) for role, source in recipe.prompts}
     texts = {role: {prompt.text for prompt in content} for role, content in lists.items()}
+    if recipe.data.kind:
+        items = pairs.read(recipe.data.kind, recipe.data.source).kept
+        texts["train"] = {item.prompt for item in items}
+        if "scores" in catalogue.find("methods", recipe.method.name).needs:
+            _check_scores(items)
     for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if shared := sorted(texts[first] & texts[second]):
             raise UsageError(
@@ -31,6 +37,14 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
         _check_disk(output)
     for weights in hub_access.sources(recipe):
         hub_access.check(weights)
+
+
+def _check_scores(items: Sequence[Item]) -> None:
+    if without := sum(isinstance(item, Pair) and item.scores is None for item in items):
+        raise UsageError(
+            f"The method weighs pairs by their scores, and {without} of {len(items)} pairs have none.",
+            action="Give each line `score_chosen` and `score_rejected`, as `palate pairs build` does.",
+        )
 
 
 def free_bytes(output: Path) -> int:

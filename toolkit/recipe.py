@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
 
-from toolkit import catalogue, prompts
+from toolkit import catalogue, pairs, prompts
 from toolkit.errors import UsageError, did_you_mean
 from toolkit.words import WordPair
 
@@ -55,6 +55,30 @@ class Prompts(_Part):
     train: str = Field(default="demo:train", description="Prompts to train on: a .txt or .jsonl file.")
     validation: str = Field(default="demo:validation", description="Prompts that choose the best checkpoint.")
     test: str = Field(default="demo:test", description="Prompts for the final report; nothing else may see them.")
+
+
+class Data(_Part):
+    """Pictures to learn from, for methods that draw none themselves. At most one of them; docs/data.md says how."""
+
+    pairs: str = Field(default="", description="Preference pairs: a folder, .jsonl, .json or .parquet file.")
+    photos: str = Field(default="", description="Pictures with captions: a folder or a .jsonl file.")
+    likes: str = Field(default="", description="Pictures liked or disliked one by one: a folder or a .jsonl file.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Data:
+        if sum(bool(source) for _, source in self) > 1:
+            raise ValueError("a run learns from `pairs`, `photos` or `likes`, not from several of them")
+        return self
+
+    @property
+    def kind(self) -> pairs.Kind | None:
+        """Which of them is given."""
+        return next((kind for kind in pairs.KINDS if getattr(self, kind)), None)
+
+    @property
+    def source(self) -> str:
+        """Where it lies."""
+        return getattr(self, self.kind) if self.kind else ""
 
 
 class Lora(_Part):
@@ -124,6 +148,7 @@ class Recipe(_Part):
     reward: Section = Field(default=Section(name="demo"), description="The scorer that is trained on.")
     words: tuple[WordPair, ...] = Field(default=(), description="Control-word pairs; several are drawn by weight.")
     prompts: Prompts = Prompts()
+    data: Data = Data()
     lora: Lora = Lora()
     optimizer: Optimizer = Optimizer()
     training: Budget = Budget()
@@ -140,10 +165,11 @@ class Recipe(_Part):
     def digest(self) -> str:
         """A short hash of everything that decides the weights: all but the name and the trackers.
 
-        Prompt lists count by what they say, not by where they lie, so that a moved run keeps its hash.
+        Prompt lists and data count by what they say, not by where they lie, so that a moved run keeps its hash.
         """
         content = self.model_dump(mode="json", exclude={"name", "trackers"})
         content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
+        content["data"] = {kind: pairs.fingerprint(source) for kind, source in self.data if source}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -181,7 +207,8 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
         raise UsageError(f"The recipe `{path}` cannot be read: {error}", action="Check its indentation.") from error
     recipe = parse(content, overrides)
     lists = {k: v if v.startswith(prompts.DEMO) else str((path.parent / v).resolve()) for k, v in recipe.prompts}
-    return recipe.model_copy(update={"prompts": Prompts(**lists)})
+    data = {kind: source and str((path.parent / Path(source).expanduser()).resolve()) for kind, source in recipe.data}
+    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data)})
 
 
 def check(recipe: Recipe) -> None:
@@ -203,10 +230,17 @@ def check(recipe: Recipe) -> None:
             cause="A reward that is being gamed cannot notice it.",
             action=f"Choose another validation scorer: {_others(both)}.",
         )
-    missing = sorted(set(method.needs) - set(base.gives) - _gives(trained) - ({"words"} if recipe.words else set()))
-    if missing:
+    given = ({"words"} if recipe.words else set()) | ({recipe.data.kind} if recipe.data.kind else set())
+    settings = method.defaults() | recipe.method.settings
+    needs = set(method.needs) | ({"photos"} if settings.get("source", "rollout") != "rollout" else set())
+    if missing := sorted(needs - set(base.gives) - _gives(trained) - given - {"scores"}):  # preflight asks the pairs
         raise UsageError(_missing(missing[0], method.name, recipe.reward.name, base.name))
-    compares = (method.defaults() | recipe.method.settings).get("preference") == "relative"
+    if recipe.data.kind and recipe.data.kind not in needs:
+        raise UsageError(
+            f"`{method.name}` does not learn from `data.{recipe.data.kind}`.",
+            action=f"Take it out, or choose a method that does: {', '.join(_learning_from(recipe.data.kind))}.",
+        )
+    compares = settings.get("preference") == "relative"
     if compares and "text_conditioned" not in _gives(trained):
         raise UsageError(
             f"`{method.name}` would learn nothing: `{recipe.reward.name}` ignores text, so both words score the same.",
@@ -241,7 +275,15 @@ def _missing(need: str, method: str, reward: str, base: str) -> str:
         "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. "
         "Choose a differentiable reward.",
         "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",
+        "pairs": f"`{method}` learns from preference pairs. Add data: {{pairs: FOLDER}}.",
+        "photos": f"`{method}` learns from pictures with captions. Add data: {{photos: FOLDER}}.",
+        "likes": f"`{method}` learns from pictures liked or disliked. Add data: {{likes: FOLDER}}.",
     }.get(need, f"`{method}` needs `{need}`, which neither the base `{base}` nor the reward `{reward}` gives.")
+
+
+def _learning_from(kind: str) -> list[str]:
+    entries = catalogue.load()["methods"].values()
+    return [e.name for e in entries if kind in e.needs or (kind == "photos" and "source" in e.defaults())]
 
 
 def _others(name: str) -> str:

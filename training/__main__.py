@@ -1,4 +1,4 @@
-"""`python -m training`: train · sample · compare · score · serve-scorer · plan · describe. The CLI is `palate`."""
+"""`python -m training`: train · sample · compare · score · serve-scorer · plan · pairs · describe. CLI: `palate`."""
 
 from __future__ import annotations
 
@@ -106,6 +106,23 @@ def plan(
 
     content = read(recipe, json.loads(set_))
     print(json.dumps(plan_run(content, memory_gb=memory, processes=processes, output=output, fit=fit)))
+
+
+@app.command()
+def pairs(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    set_: Annotated[str, typer.Option("--set", help="Settings to change, as a JSON object of dotted keys.")] = "{}",
+    per_prompt: Annotated[int, typer.Option(min=2, help="Pictures drawn of each prompt.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts used; all without it.")] = None,
+    least_gap: Annotated[float, typer.Option(min=0, help="Pairs whose scores are closer are left out.")] = 0.0,
+) -> None:
+    """Preference pairs of the base's own pictures; prints counts as JSON."""
+    from toolkit.recipe import read
+    from training.pair_builder import PairBuilder
+
+    builder = PairBuilder(read(recipe, json.loads(set_)), per_prompt=per_prompt)
+    print(json.dumps(builder.write(output, limit=limit, least_gap=least_gap)))
 
 
 @app.command()

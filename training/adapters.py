@@ -83,6 +83,10 @@ class Policy:
                 output = self.base.forward(x_t, level.timestep, conditioning, guidance_scale).float()
         return interpolants.FROM_OUTPUT[self.base.parametrisation](output, x_t, level.alpha, level.sigma)
 
+    def as_output(self, estimate: interpolants.Estimate, level: Level) -> Tensor:
+        """What the network itself would have said, [B, …], of an estimate or a difference of two."""
+        return interpolants.TO_OUTPUT[self.base.parametrisation](estimate, level.alpha, level.sigma)
+
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] in [0, 1], with gradient."""
         return self.base.decode(latents)

@@ -1,9 +1,11 @@
-"""Prompts to batches: which sample an update sees, on which process, with which words. A pure function of the seed."""
+"""Items to batches: which sample an update sees, on which process, with which words. A pure function of the seed."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch import Tensor
 from toolkit.words import WordPair
 from training.contracts import Conditioning, PromptBatch
 from training.randomness import Rng, key
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,12 @@ class Sharding:
     processes: int = 1
 
 
-class PromptBatches:
-    """Micro-batches of prompts. Sample number i of an update is the same whatever the number of processes."""
+class Batches(ABC, Generic[Item]):
+    """Micro-batches of items. Sample number i of an update is the same whatever the number of processes."""
 
     def __init__(
         self,
-        prompts: Sequence[str],
+        items: Sequence[Item],
         words: Sequence[WordPair],
         encode: Callable[[Sequence[str]], Conditioning],
         *,
@@ -36,8 +40,8 @@ class PromptBatches:
         sharding: Sharding = Sharding(),
         device: torch.device | None = None,
     ) -> None:
-        """prompts: at least one; words: may be empty for methods that need none."""
-        self._prompts, self._words, self._encode = list(prompts), list(words), encode
+        """items: at least one; words: may be empty for methods that need none."""
+        self._items, self._words, self._encode = list(items), list(words), encode
         self._batch_size, self._accumulation, self._seed = batch_size, accumulation, seed
         self._sharding, self._device = sharding, device or torch.device("cpu")
 
@@ -46,18 +50,28 @@ class PromptBatches:
         first = (micro * self._sharding.processes + self._sharding.rank) * self._batch_size
         indices = tuple(range(first, first + self._batch_size))
         per_update = self._accumulation * self._sharding.processes * self._batch_size
-        prompts = [self._prompt_at(update * per_update + index) for index in indices]
+        items = [self._item_at(update * per_update + index) for index in indices]
         rng = Rng(self._seed, update, indices, self._device)
-        words = self._draw_words(rng.uniform("words")) if self._words else []
-        return PromptBatch(prompts, self._encode(prompts), words), rng
+        return self._batch(items, self._draw_words(rng.uniform("words")) if self._words else []), rng
 
-    def _prompt_at(self, number: int) -> str:
-        """Every epoch walks all prompts once in its own order."""
-        epoch, place = divmod(number, len(self._prompts))
+    @abstractmethod
+    def _batch(self, items: list[Item], words: list[WordPair]) -> PromptBatch:
+        """What a method is given of these items."""
+
+    def _item_at(self, number: int) -> Item:
+        """Every epoch walks all items once in its own order."""
+        epoch, place = divmod(number, len(self._items))
         generator = torch.Generator().manual_seed(key(self._seed, "epoch", epoch))
-        return self._prompts[int(torch.randperm(len(self._prompts), generator=generator)[place])]
+        return self._items[int(torch.randperm(len(self._items), generator=generator)[place])]
 
     def _draw_words(self, shares: Tensor) -> list[WordPair]:
         edges = torch.tensor([pair.weight for pair in self._words]).cumsum(0)
         picks = torch.bucketize(shares.cpu() * edges[-1], edges, right=True)
         return [self._words[min(int(pick), len(self._words) - 1)] for pick in picks]
+
+
+class PromptBatches(Batches[str]):
+    """Micro-batches of prompts."""
+
+    def _batch(self, items: list[str], words: list[WordPair]) -> PromptBatch:
+        return PromptBatch(items, self._encode(items), words)

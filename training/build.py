@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from toolkit import prompts
+from toolkit import pairs, prompts
 from toolkit.recipe import Recipe, Section
 from training import lora_loading, tables
 from training.adapters import Policy
-from training.batches import PromptBatches, Sharding
-from training.contracts import Base
+from training.batches import Batches, PromptBatches, Sharding
+from training.latent_cache import LatentCache
+from training.picture_batches import BATCHES, pictures_of
 from training.text_cache import ConditioningCache
 from training.trainer import Parts
 from training.validation import VALIDATION, Panel, Renderer
@@ -51,7 +53,7 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
             base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
             strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
         )  # fmt: skip
-    encode = ConditioningCache(base.encode, folder=_text_folder(base), device=device)
+    encode = ConditioningCache(base.encode, folder=_kept_in("text", base.text_id), device=device)
     nothing = partial(encode.nothing, base.encode_nothing)
     policy = Policy(
         base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype, encode_nothing=nothing
@@ -59,8 +61,8 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
     return Stage(policy, encode)
 
 
-def _text_folder(base: Base) -> Path | None:
-    return cache_root() / "text" / base.text_id if base.text_id else None
+def _kept_in(kind: str, identity: str) -> Path | None:
+    return cache_root() / kind / identity if identity else None
 
 
 def cache_root() -> Path:
@@ -75,29 +77,38 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     reward = scorer(recipe.reward, accelerator.device)
     second = scorer(recipe.validation.scorer, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
-    built.encode.prepare(prompt.text for prompt in (*train, *validation))
+    items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
+    learned = [item.prompt for item in items] if items else [prompt.text for prompt in train]
+    built.encode.prepare([*learned, *(prompt.text for prompt in validation)])
     built.policy.release_text()
-    batches = PromptBatches(
-        [prompt.text for prompt in train],
-        recipe.words,
-        built.encode,
-        batch_size=recipe.training.batch_size,
-        accumulation=recipe.training.gradient_accumulation,
-        seed=recipe.training.seed,
-        sharding=Sharding(accelerator.process_index, accelerator.num_processes),
-        device=accelerator.device,
-    )
     return Parts(
         policy=built.policy,
         method=method,
         reward=reward,
-        batches=batches,
+        batches=_batches(recipe, built, items or learned, accelerator),
         renderer=built.renderer(recipe, VALIDATION),
         panel=Panel(
             validation, recipe.words, {"reward": reward, "second": second}, among=train, device=accelerator.device
         ),
         prompts=[prompt.text for prompt in validation],
     )
+
+
+def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Accelerator) -> Batches:
+    """Of prompts, or of the kind of data that the recipe gives."""
+    options: dict[str, Any] = {
+        "batch_size": recipe.training.batch_size,
+        "accumulation": recipe.training.gradient_accumulation,
+        "seed": recipe.training.seed,
+        "sharding": Sharding(accelerator.process_index, accelerator.num_processes),
+        "device": accelerator.device,
+    }
+    if recipe.data.kind is None:
+        return PromptBatches(items, recipe.words, built.encode, **options)
+    base = built.policy.base
+    latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=accelerator.device)
+    latents.prepare(picture for item in items for picture in pictures_of(item))
+    return BATCHES[recipe.data.kind](items, recipe.words, built.encode, latents, **options)
 
 
 def scorer(section: Section, device: torch.device) -> Any:

@@ -32,6 +32,36 @@ class PromptBatch:
 
 
 @dataclass(frozen=True)
+class PhotoBatch(PromptBatch):
+    """B finished pictures of the prompts, encoded: latents [B, *latent_shape], and how much each counts [B]."""
+
+    latents: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class LikeBatch(PhotoBatch):
+    """B pictures judged one by one: liked [B] bool."""
+
+    liked: Tensor
+
+
+@dataclass(frozen=True)
+class PairBatch(PromptBatch):
+    """B pairs of latents [B, *latent_shape], the chosen one preferred.
+
+    weights [B]: how much a pair counts; margins [B]: by how much its logit should win, in the method's own units;
+    scores [B, 2] of (chosen, rejected): what a scorer gave, in [0, 1] over the whole set; 0.5 where it gave nothing.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    weights: Tensor
+    margins: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
 class Report:
     """One loss to go backward from, and what to log of it: scalars or [B] tensors, detached."""
 
@@ -48,6 +78,10 @@ class Policy(Protocol):
 
     def predict(self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0) -> Estimate:
         """One network call at x_t [B, *latent_shape]; float32 out."""
+        ...
+
+    def as_output(self, estimate: Estimate, level: Level) -> Tensor:
+        """What the network itself would have said, noise or velocity, of an estimate or a difference of two."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -118,9 +152,11 @@ class Base(Protocol):
     guidance: Literal["true", "embedded", "none"]
     latent_shape: tuple[int, ...]
     frames_per_second: int  # of its clips; 0 where it makes pictures
+    frames: int  # of one clip; 0 where it makes pictures
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → module names
     lora_facts: LoraFacts
     text_id: str  # names all that `encode` depends on, for a cache on disk; empty: not worth one
+    latents_id: str  # the same of `encode_images`
 
     def to(self, device: torch.device) -> Base:
         """Move every part."""

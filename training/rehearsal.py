@@ -21,6 +21,7 @@ from training.batches import PromptBatches
 from training.contracts import Base, Conditioning, PromptBatch
 from training.interpolants import Estimate
 from training.memory import VALIDATION, LiveBytes
+from training.picture_batches import BATCHES, placeholder
 from training.randomness import Rng
 from training.schedules import Level
 from training.text_cache import ConditioningCache
@@ -71,7 +72,8 @@ class ObservedPolicy(Policy):
             with self.counter.phase(DENOISE):
                 return super().predict(x_t, level, conditioning, guidance_scale)
         with self.counter.phase(ROLLOUT):
-            key = (tuple(x_t.shape), guidance_scale != 1.0)
+            plays = not self._layers()[0].disable_adapters  # neither folded in nor off
+            key = (tuple(x_t.shape), guidance_scale != 1.0, self._active, plays)
             if not self.shortcut or key not in self._walked:
                 before = self.counter.flops
                 estimate = super().predict(x_t, level, conditioning, guidance_scale)
@@ -83,7 +85,7 @@ class ObservedPolicy(Policy):
     def watch(self, counter: LiveBytes, *, shortcut: bool) -> None:
         """From now on."""
         self.counter, self.shortcut = counter, shortcut
-        self._walked: dict[tuple[tuple[int, ...], bool], int] = {}
+        self._walked: dict[tuple[Any, ...], int] = {}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures, with gradient."""
@@ -181,10 +183,17 @@ class Rehearsal:
         return policy
 
     def _batch(self) -> tuple[PromptBatch, Rng]:
-        """The first micro-batch, drawn where numbers exist."""
+        """The first micro-batch, drawn where numbers exist. Pictures that lie ready weigh what any others do."""
         train = [prompt.text for prompt in prompts.read(self.recipe.prompts.train)]
-        size, words = self.recipe.training.batch_size, self.recipe.words
-        return PromptBatches(train, words, _nothing, batch_size=size, accumulation=1, seed=0).micro_batch(0, 0)
+        words, kind = self.recipe.words, self.recipe.data.kind
+        options: dict[str, Any] = {"batch_size": self.recipe.training.batch_size, "accumulation": 1, "seed": 0}
+        if kind is None:
+            return PromptBatches(train, words, _nothing, **options).micro_batch(0, 0)
+        items = [placeholder(kind, prompt) for prompt in train]
+        return BATCHES[kind](items, words, _nothing, self._clean, **options).micro_batch(0, 0)
+
+    def _clean(self, pictures: Sequence[Any]) -> Tensor:
+        return torch.zeros(len(pictures), *self.policy.latent_shape)
 
     def _encode(self, texts: list[str], found: Findings) -> ConditioningCache:
         with self.counter.phase(ENCODE):
@@ -198,6 +207,10 @@ class Rehearsal:
             found.conditioning_bytes = sum(value.nbytes for value in rows(texts[:1]).values())
             rows.prepare(texts)
             self.policy.release_text()
+            if self.recipe.data.kind:
+                width, height = found.picture
+                time = (self.policy.base.frames,) if self.policy.base.frames else ()
+                self.policy.base.encode_images(torch.zeros(1, *time, 3, height, width))
         return rows
 
     def _warm_up(self) -> None:

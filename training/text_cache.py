@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from toolkit import atomic
 from training.contracts import Conditioning
+from training.kept_tensors import KeptTensors
 
-NOTHING = "nothing.safetensors"  # no prompt's file is called so
+NOTHING = "nothing"  # no prompt is kept under this name
 
 
 class ConditioningCache:
@@ -30,8 +28,8 @@ class ConditioningCache:
         device: torch.device | None = None,
     ) -> None:
         """encode: a base's text encoding; folder: of this base alone; device: where batches are wanted."""
-        self._encode, self._folder, self._device = encode, folder, device or torch.device("cpu")
-        self._known: dict[str, Conditioning] = {}
+        self._encode, self._device = encode, device or torch.device("cpu")
+        self._kept = KeptTensors(folder)
 
     def __call__(self, prompts: Sequence[str]) -> Conditioning:
         """Conditioning [B, …] of prompts, in their order, on the device."""
@@ -40,35 +38,18 @@ class ConditioningCache:
 
     def nothing(self, encode_nothing: Callable[[], Conditioning]) -> Conditioning:
         """What true guidance guides away from, [1, …], on the device; kept as prompts are."""
-        row = self._row(NOTHING, encode_nothing)
-        return {name: value.to(self._device) for name, value in row.items()}
+        return {name: value.to(self._device) for name, value in self._kept(NOTHING, encode_nothing).items()}
 
     def prepare(self, prompts: Iterable[str]) -> None:
         """Encode all that is not known yet, so that the text encoders can leave memory afterwards."""
         for prompt in dict.fromkeys(prompts):
-            if self._folder is None or not (self._folder / file_name(prompt)).is_file():
+            if not self._kept.has(name_of(prompt)):
                 self._prompt(prompt)
 
     def _prompt(self, prompt: str) -> Conditioning:
-        return self._row(file_name(prompt), lambda: self._encode([prompt]))
-
-    def _row(self, name: str, make: Callable[[], Conditioning]) -> Conditioning:
-        if self._folder is not None:
-            return _from_disk(self._folder / name, make)
-        if name not in self._known:
-            self._known[name] = make()
-        return self._known[name]
+        return self._kept(name_of(prompt), lambda: self._encode([prompt]))
 
 
-def _from_disk(file: Path, make: Callable[[], Conditioning]) -> Conditioning:
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError):  # absent, or cut short by a crash of the machine
-        row = {name: value.contiguous().cpu() for name, value in make().items()}
-        atomic.write_file(file, save(row))
-        return row
-
-
-def file_name(prompt: str) -> str:
+def name_of(prompt: str) -> str:
     """A name that any prompt may have on any file system."""
-    return f"{hashlib.sha256(prompt.encode()).hexdigest()[:40]}.safetensors"
+    return hashlib.sha256(prompt.encode()).hexdigest()[:40]

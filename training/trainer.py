@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +10,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from toolkit.errors import Interrupted, TrainingError
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
-from training import checkpoint, events, guards, previews
+from training import alarms, checkpoint, events, guards, previews
 from training.adapters import Policy
-from training.batches import PromptBatches
+from training.batches import Batches
 from training.contracts import Method, Reward
 from training.interrupts import Interrupts
 from training.validation import Panel, Renderer
@@ -30,7 +31,7 @@ class Parts:
     policy: Policy
     method: Method
     reward: Reward
-    batches: PromptBatches
+    batches: Batches
     renderer: Renderer
     panel: Panel
     prompts: list[str]  # of validation, in the panel's order
@@ -47,6 +48,7 @@ class Trainer:
         self.accelerator, self.interrupts = accelerator, interrupts
         self.is_main = accelerator.is_main_process
         self.parameters = parts.policy.trainable()
+        self._alarms = getattr(parts.method, "alarms", ())  # of a method that names some
         settings = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
@@ -124,7 +126,7 @@ class Trainer:
         self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.max_grad_norm)
         means = self._average_metrics(metrics)
-        if not torch.isfinite(norm) or not torch.isfinite(means["loss"]):
+        if not torch.isfinite(norm) or not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"Training diverged at update {self.update + 1}: the loss or its gradient is not a number.",
                 cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
@@ -157,12 +159,9 @@ class Trainer:
         ):
             parameter.grad = part.view_as(parameter).clone()
 
-    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-        means = {name: torch.stack(values).mean() for name, values in metrics.items()}
-        if self.accelerator.num_processes == 1:
-            return means
-        stacked: Any = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
-        return dict(zip(means, stacked.unbind(), strict=True))
+    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, float]:
+        mine = events.totals(metrics)
+        return events.means([mine] if self.accelerator.num_processes == 1 else gather_object([mine]))
 
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""
@@ -183,7 +182,10 @@ class Trainer:
                 self.parts.policy.base.frames_per_second,
             )  # fmt: skip
             names = [path.name for path in paths]
-            self._log.write("check", update=self.update, values=check.values, guards=lights, previews=names)
+            heard = alarms.raised(self._alarms, [event["metrics"] for event in self.run_folder.events("update")])
+            self._log.write(
+                "check", update=self.update, values=check.values, guards=lights, previews=names, alarms=heard
+            )
             self._save()
         self._checks = self._from_main(self._checks)
         return self._verdict()

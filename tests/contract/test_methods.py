@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from toolkit.recipe import Section
 from toolkit.words import WordPair
 from training import tables
 from training.adapters import Policy
-from training.contracts import PromptBatch
+from training.contracts import LikeBatch, PairBatch, PhotoBatch, PromptBatch
 from training.methods import METHODS
 from training.randomness import Rng
 from training.rewards import REWARDS
@@ -29,15 +30,27 @@ def quick_method(name: str, **changes):
     return tables.method(Section(name=name, settings=settings))
 
 
-def batch_for(policy: Policy) -> PromptBatch:
-    prompts = ["a cat", "a red car"]
-    return PromptBatch(prompts, policy.base.encode(prompts), WORDS)
+DATA = {"pairs", "photos", "likes", "scores"}  # what a recipe's data give
+
+
+def batch_for(policy: Policy, method, update: int = 1) -> PromptBatch:
+    """Of the kind that the method needs; latents as an encoder would give them."""
+    texts, rng = ["a cat", "a red car"], Rng(5, update, (0, 1))
+    prompts: dict = {"prompts": texts, "conditioning": policy.base.encode(texts), "words": WORDS}
+    one, other = (0.7 * rng.normal(name, policy.latent_shape) for name in ("one", "other"))
+    ones = torch.ones(2)
+    if "pairs" in method.needs:
+        scores = torch.tensor([[0.9, 0.2], [0.6, 0.5]])
+        return PairBatch(**prompts, chosen=one, rejected=other, weights=ones, margins=0 * ones, scores=scores)
+    if "likes" in method.needs:
+        return LikeBatch(**prompts, latents=one, weights=ones, liked=torch.tensor([True, False]))
+    return PhotoBatch(**prompts, latents=one, weights=ones) if "photos" in method.needs else PromptBatch(**prompts)
 
 
 def gradients(method, policy: Policy, reward) -> dict[str, torch.Tensor]:
     for parameter in policy.network.parameters():
         parameter.grad = None
-    for report in method.losses(policy, reward, batch_for(policy), Rng(7, 1, (0, 1))):
+    for report in method.losses(policy, reward, batch_for(policy, method), Rng(7, 1, (0, 1))):
         report.loss.backward()
     return {name: parameter.grad.clone() for name, parameter in policy.trainable().items()}
 
@@ -56,7 +69,7 @@ def method_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator:
     """The demo's reward where it satisfies the method together with this base, else the first that does."""
-    needs = tables.load_class(METHODS, method_name).needs - base_gives(base_name) - {"words"}
+    needs = tables.load_class(METHODS, method_name).needs - base_gives(base_name) - {"words"} - DATA
     fits = [
         name
         for name in sorted(REWARDS, key=lambda name: name != "demo")
@@ -68,7 +81,8 @@ def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator
 
 
 def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
-    reports = list(quick_method(method_name).losses(policy, fitting, batch_for(policy), Rng(7, 1, (0, 1))))
+    method = quick_method(method_name)
+    reports = list(method.losses(policy, fitting, batch_for(policy, method), Rng(7, 1, (0, 1))))
     assert reports
     for report in reports:
         assert report.loss.ndim == 0
@@ -110,10 +124,48 @@ def test_an_update_leaves_the_base_weights_untouched(method_name: str, policy: P
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def updated(policy: Policy, method, reward, optimizer: torch.optim.Optimizer, update: int) -> dict[str, torch.Tensor]:
+    """The LoRA after one more update."""
+    optimizer.zero_grad()
+    for report in method.losses(policy, reward, batch_for(policy, method, update), Rng(7, update, (0, 1))):
+        report.loss.backward()
+    optimizer.step()
+    return policy.adapter_state()
+
+
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v"], indirect=True)
+def test_two_updates_with_a_stop_between_them_end_in_the_same_bytes(
+    method_name: str, base_name: str, policy: Policy, fitting
+) -> None:
+    """Flow, noise and v prediction: only the LoRA changes, and nothing but it and the moments is remembered."""
+    frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
+    fresh, method = policy.adapter_state(), quick_method(method_name)
+    ends = []
+    for stops in (False, True):
+        policy.load_adapter(fresh)
+        optimizer = torch.optim.AdamW(policy.trainable().values(), lr=0.01)
+        between = updated(policy, method, fitting, optimizer, 1)
+        if stops:
+            moments = copy.deepcopy(optimizer.state_dict())
+            policy.load_adapter(fresh)
+            policy.load_adapter(between)
+            method = tables.method(Section(name=method_name, settings=method.model_dump()))  # settings, there and back
+            optimizer = torch.optim.AdamW(policy.trainable().values(), lr=0.01)
+            optimizer.load_state_dict(moments)
+        ends.append(updated(policy, method, fitting, optimizer, 2))
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in fresh)
+    assert any(not torch.equal(ends[0][name], between[name]) for name in fresh)
+    assert any(not torch.equal(between[name], fresh[name]) for name in fresh)
+    after = dict(policy.network.named_parameters())
+    assert all(torch.equal(after[name], tensor) for name, tensor in frozen.items())
+
+
 @pytest.mark.parametrize("reward_name", [n for n in REWARDS if "differentiable" in tables.load_class(REWARDS, n).gives])
 @pytest.mark.parametrize("base_name", ["tiny_unet"], indirect=True)
 def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy, reward_of, reward_name: str) -> None:
-    missing = tables.load_class(METHODS, method_name).needs - tables.load_class(REWARDS, reward_name).gives - {"words"}
+    missing = (
+        tables.load_class(METHODS, method_name).needs - tables.load_class(REWARDS, reward_name).gives - {"words"} - DATA
+    )
     if missing:
         pytest.skip(f"{reward_name} does not give {sorted(missing)}")
     gives = tables.load_class(REWARDS, reward_name).gives
@@ -150,3 +202,20 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
         found.append(gradients(method, one, reward_of("demo")))
     assert distance(*found) <= 1e-5
     assert all(len(often) > len(once) for once, often in zip(*seen.values(), strict=True))
+
+
+def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
+    """Oracles 1 and 18 of the preference methods: with the adapter on and off, no number differs."""
+    method = quick_method("dpo")
+    (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
+    for name in ("logit", "gap_chosen", "gap_rejected"):
+        assert torch.equal(first.metrics[name], torch.zeros(2)), name
+
+
+@pytest.mark.parametrize("name", ["dpo", "inpo", "kto"])
+def test_two_phases_give_the_same_gradient_with_recomputed_activations(
+    policy: Policy, thrifty_policy: Policy, name: str
+) -> None:
+    """Oracle 18: the adapter is on again when checkpointed layers run once more."""
+    method = quick_method(name)
+    assert distance(*(gradients(method, one, None) for one in (policy, thrifty_policy))) <= 1e-5

@@ -27,7 +27,9 @@ class TinyUnet:
     parametrisation: Literal["epsilon", "v_prediction"] = "epsilon"
     guidance: ClassVar[Literal["true"]] = "true"
     text_id: ClassVar[str] = ""
+    latents_id: ClassVar[str] = ""
     frames_per_second: ClassVar[int] = 0
+    frames: ClassVar[int] = 0
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ATTENTION,
         "all": [*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2"],

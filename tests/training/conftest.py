@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.words import WordPair
 from training.contracts import PromptBatch
-from training.interpolants import FROM_OUTPUT, Estimate
+from training.interpolants import FROM_OUTPUT, TO_OUTPUT, Estimate
 from training.randomness import Rng, key
 from training.schedules import FlowSchedule, Level
 
@@ -42,6 +42,9 @@ class LinearPolicy:
             self.rollout.append(guidance_scale)
         output = self.network(x_t, level)
         return FROM_OUTPUT[self.parametrisation](output, x_t, level.alpha, level.sigma)
+
+    def as_output(self, estimate: Estimate, level: Level) -> Tensor:
+        return TO_OUTPUT[self.parametrisation](estimate, level.alpha, level.sigma)
 
     def decode(self, latents: Tensor) -> Tensor:
         return latents

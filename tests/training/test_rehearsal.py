@@ -83,6 +83,17 @@ def test_the_rehearsal_predicts_real_runs_of_all_shapes(world: str, number: int,
     hold(*predicted_and_measured(recipe_of(world, shapes(world)[number], tmp_path)))
 
 
+@pytest.mark.parametrize("world", ["demo", "sd15"])
+@pytest.mark.parametrize(("name", "kind"), [("dpo", "pairs"), ("dpo_cm", "pairs"), ("kto", "likes"), ("sft", "photos")])
+def test_the_rehearsal_predicts_runs_that_learn_from_pictures(world: str, name: str, kind: str, tmp_path: Path) -> None:
+    """Without a picture at hand: those of a placeholder weigh the same."""
+    content = recipe_of(world, {"method": name, "data": {kind: str(tmp_path)}, "training.batch_size": 2}, tmp_path)
+    predicted, measured = predicted_and_measured(content)
+    for phase, peak in measured.peaks.items():
+        assert predicted.peaks[phase] == pytest.approx(peak, rel=TOLERANCE), phase
+    assert predicted.update_flops == measured.update_flops > 0
+
+
 def test_checkpointing_and_quantised_weights_show_where_they_act(tmp_path: Path) -> None:
     """nf4: 4.5 bits a weight, in the linear layers."""
     found = {}

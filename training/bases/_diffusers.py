@@ -80,6 +80,7 @@ class DiffusersBase:
     parametrisation: Literal["epsilon", "sample", "v_prediction", "velocity"] = "velocity"
     guidance: Literal["true", "embedded", "none"] = "true"
     frames_per_second: ClassVar[int] = 0
+    frames: int = 0
     lora_layers: Mapping[str, Sequence[str]]  # "attention" and "all" → names of layers, or ends of names
     lora_family: ClassVar[tuple[str, str, str]]  # family, modelspec.architecture, ss_base_model_version
     reader: ClassVar[str] = "tokenizer"  # the pipeline's tokenizer that reads furthest
@@ -138,6 +139,11 @@ class DiffusersBase:
     def text_id(self) -> str:
         """Weights, precision and length limit of the text half; all of its files where they are local."""
         return _loading.text_id(self.settings)
+
+    @property
+    def latents_id(self) -> str:
+        """Weights, precision and picture size of the VAE; its file where it is local."""
+        return _loading.latents_id(self.settings, (self.settings.width, self.settings.height, self.frames))
 
     def release_text(self) -> None:
         """Give the text encoders' memory back; they load again should a new prompt come."""

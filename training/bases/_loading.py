@@ -156,13 +156,22 @@ def public_name(weights: str) -> str:
 
 def text_id(source: Source) -> str:
     """A short digest of all settings of `source`, and of the text files' sizes and times where they are local."""
+    return _digest(source, "t*", getattr(source, "max_tokens", None))
+
+
+def latents_id(source: Source, shape: tuple[int, ...]) -> str:
+    """The same of the VAE's files, and of the pictures' shape."""
+    return _digest(source, "v*", shape)
+
+
+def _digest(source: Source, parts: str, more: object) -> str:
     folder = Path(source.weights).expanduser()
-    local = [file for part in sorted(folder.glob("t*")) for file in sorted(part.rglob("*")) if file.is_file()]
+    local = [file for part in sorted(folder.glob(parts)) for file in sorted(part.rglob("*")) if file.is_file()]
     local += [_comfyui.find(file, source.comfyui) for _, file in sorted(source.parts.items())]
     local += [folder] if folder.is_file() else []
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in local]
     commit = "" if local else _commit(source.weights)
-    said = [source.weights, source.layout, commit, source.dtype, getattr(source, "max_tokens", None)]
+    said = [source.weights, source.layout, commit, source.dtype, more]
     return hashlib.sha256(json.dumps([said, stamps], sort_keys=True).encode()).hexdigest()[:16]
 
 

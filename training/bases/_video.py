@@ -40,6 +40,7 @@ class VideoBase(DiffusersBase):
     def __init__(self, settings: VideoSettings) -> None:
         """Load; the VAE says how pixels become latents in time and space."""
         super().__init__(settings)
+        self.frames = settings.frames
         side, group = self.pipe.vae_scale_factor_spatial, self.pipe.vae_scale_factor_temporal
         self.latent_shape = (
             self.network.config.in_channels,

@@ -35,7 +35,9 @@ class Demo:
     parametrisation: ClassVar[Literal["velocity"]] = "velocity"
     guidance: ClassVar[Literal["true"]] = "true"
     text_id: ClassVar[str] = ""
+    latents_id: ClassVar[str] = ""
     frames_per_second: ClassVar[int] = 0
+    frames: ClassVar[int] = 0
     lora_layers: ClassVar[dict[str, list[str]]] = {
         "attention": ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"],
         "all": [

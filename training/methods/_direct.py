@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.words import positive_and_negative
 from training.augmentations import augment
-from training.contracts import Policy, PromptBatch, Reward
+from training.contracts import PhotoBatch, Policy, PromptBatch, Reward
 from training.randomness import Rng
 from training.rollout import sample
 
@@ -58,6 +58,21 @@ class DirectReward(BaseModel):
     def see(self, images: Tensor, reward: Reward, target: Any, rng: Rng) -> Tensor:
         """Scores [B, T] of the augmented pictures."""
         return reward.score(augment(images, rng, self.augmentation), target)
+
+
+class CleanStart(DirectReward):
+    """For methods that mix noise back into a finished picture: their own, or a photo."""
+
+    source: Literal["rollout", "photos", "mixed"] = Field(
+        default="rollout",
+        description="Pictures that are started from: the network's own, photos (`data.photos`), or photos at first.",
+    )
+    photo_updates: int = Field(default=30, ge=0, description="Updates from photos before `mixed` goes on by itself.")
+
+    def clean(self, policy: Policy, noise: Tensor, batch: PromptBatch, rng: Rng) -> Tensor:
+        """Clean latents [B, ...], without gradient; a photo's do not come from `noise`, which is fresh beside it."""
+        own = self.source == "rollout" or (self.source == "mixed" and rng.update >= self.photo_updates)
+        return batch.latents if isinstance(batch, PhotoBatch) and not own else self.rollout(policy, noise, batch)
 
 
 class WordedReward(DirectReward):

@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit.words import positive_and_negative
 from training import interpolants
 from training.contracts import Policy, PromptBatch, Report, Reward
-from training.methods._direct import DirectReward, recover_error
+from training.methods._direct import CleanStart, recover_error
 from training.randomness import Rng
 from training.schedules import Level
 
@@ -31,7 +31,7 @@ class Branch:
     share: float
 
 
-class Srpo(DirectReward):
+class Srpo(CleanStart):
     """Semantic Relative Preference Optimization (arXiv:2509.06942), with inversion-based regularisation.
 
     Levels and discounts follow the published FLUX recipe, labelled by sigma instead of by index: "early" is the noisy
@@ -86,7 +86,7 @@ class Srpo(DirectReward):
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """One report for both branches together, or one each."""
         noise = rng.normal("noise", policy.latent_shape, shared=self.shared_noise)
-        x0 = self.rollout(policy, noise, batch)
+        x0 = self.clean(policy, noise, batch, rng)
         known = noise if self.noise_coupling == "rollout" else rng.normal("known", policy.latent_shape)
         drawn = self.draw_branches(rng.integer("level", EDGE, self.levels - EDGE))
         for group in [drawn] if self.branches == "batched" else [[branch] for branch in drawn]:

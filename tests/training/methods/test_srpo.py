@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from toolkit.words import WordPair
-from training.contracts import PromptBatch, Report
+from training.contracts import PhotoBatch, PromptBatch, Report
 from training.methods.srpo import Srpo
 from training.randomness import Rng
 
@@ -238,3 +238,41 @@ def test_the_same_update_is_the_same_again(bending_policy, linear_reward, batch:
     once, _ = run(srpo(augmentation=1.0), bending_policy(), linear_reward(), batch, rng)
     again, _ = run(srpo(augmentation=1.0), bending_policy(), linear_reward(), batch, rng)
     assert torch.equal(once, again)
+
+
+# ── photos instead of rollouts ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_photos(batch: PromptBatch) -> PhotoBatch:
+    latents = Rng(21, 0, (0, 1)).normal("photo", (3, 2, 2)).double()
+    return PhotoBatch(batch.prompts, batch.conditioning, batch.words, latents, torch.ones(2))
+
+
+@pytest.mark.parametrize(("source", "update", "rolls_out"), [
+    ("rollout", 0, True), ("photos", 99, False), ("mixed", 29, False), ("mixed", 30, True),
+])  # fmt: skip
+def test_photos_take_the_rollouts_place(
+    bending_policy, linear_reward, batch: PromptBatch, source: str, update: int, rolls_out: bool
+) -> None:
+    """Offline SRPO: no sampling, everything after it unchanged."""
+    policy, photos = bending_policy(), with_photos(batch)
+    _, (report,) = run(srpo(source=source), policy, linear_reward(), photos, Rng(3, update, (0, 1)))
+    assert len(policy.rollout) == (3 if rolls_out else 0)
+    assert report.metrics["denoise.reward"].abs().max() > 0
+
+
+def test_a_photos_noise_is_fresh_and_its_gradient_that_of_a_rollout_which_ended_there(
+    linear_policy, linear_reward, batch: PromptBatch, rng: Rng, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = with_photos(batch)
+    offline, _ = run(srpo(source="photos"), linear_policy(), linear_reward(), photos, rng)
+    monkeypatch.setattr(Srpo, "rollout", lambda *_: photos.latents)
+    online, _ = run(srpo(noise_coupling="fresh"), linear_policy(), linear_reward(), batch, rng)
+    assert_close(offline, online)  # a constant network's gradient knows no noise
+
+
+def test_with_a_step_of_nothing_a_photo_teaches_nothing(linear_policy, linear_reward, batch, rng: Rng) -> None:
+    """It is reward optimisation, not regression to the photo."""
+    steps = [srpo(source="photos", known_share=share, inversion=0, levels=100_000) for share in (0.99999, 0.9)]
+    small, large = (run(m, linear_policy(), linear_reward(), with_photos(batch), rng)[0].abs().max() for m in steps)
+    assert small < 2e-3 * large

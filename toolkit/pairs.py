@@ -1,0 +1,179 @@
+"""Preference pairs, photos and likes on disk: read, checked entry by entry, and told what was kept and what was not.
+
+An entry that cannot be trusted is dropped as a whole, never one side of it; nothing here ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from PIL import Image, ImageOps, ImageSequence
+
+from toolkit import pair_formats
+from toolkit.errors import UsageError
+from toolkit.pair_formats import Found, Item, Like, Pair, Photo, Picture
+
+Kind = Literal["pairs", "photos", "likes"]
+KINDS: tuple[Kind, ...] = ("pairs", "photos", "likes")
+READERS: dict[str, Callable[[Path], Found]] = {
+    "pairs": pair_formats.pairs,
+    "photos": pair_formats.photos,
+    "likes": pair_formats.likes,
+}
+EMPTY, BROKEN, SHAPES, SAME = "empty prompt", "broken picture", "different sizes", "the same picture twice"
+TWICE, CONTRADICTION = "duplicate", "contradictory labels"
+ASPECT = 0.02  # by how much the two aspect ratios of a pair may differ; both are cut to the base's size
+SHOWN = 3  # places that are named of each reason
+
+
+class Shape(NamedTuple):
+    """What a picture's bytes are."""
+
+    digest: str
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a data set holds: the items to use, and where others were dropped, by reason."""
+
+    kept: tuple[Item, ...]
+    dropped: Mapping[str, tuple[str, ...]]
+
+    @property
+    def sentence(self) -> str:
+        """Counts, reasons and the first places of each."""
+        lost = sum(map(len, self.dropped.values()))
+        reasons = [f"{len(places)} {reason} ({_some(places)})" for reason, places in self.dropped.items()]
+        return f"{len(self.kept)} kept, {lost} dropped" + (f": {'; '.join(reasons)}." if reasons else ".")
+
+
+def read(kind: Kind, source: str | Path) -> Findings:
+    """Everything usable of a folder or file. Raises UsageError when there is nothing, with the reasons."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"The {kind} `{source}` do not exist.",
+            action="Check the path, or make pairs with `palate pairs build`." if kind == "pairs" else "Check the path.",
+        )
+    try:
+        found = check(READERS[kind](path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The {kind} `{source}` cannot be read: {error}.", action="Check the files.") from error
+    if not found.kept:
+        raise UsageError(
+            f"`{source}` holds no usable {kind}.",
+            cause="It holds only ties." if set(found.dropped) == {pair_formats.TIE} else found.sentence,
+            action="See docs/data.md for the forms that are read.",
+        )
+    return found
+
+
+def check(found: Iterable[tuple[str, Item | str]]) -> Findings:
+    """Look at every picture, and at entries beside each other."""
+    dropped: dict[str, list[str]] = defaultdict(list)
+    known: dict[Picture, Shape | None] = {}
+    good: dict[Any, tuple[str, Item]] = {}
+    for where, item in found:
+        seen = item if isinstance(item, str) else _seen(item, known)
+        if isinstance(seen, str):
+            dropped[seen].append(where)
+        elif _key(seen) in good:
+            dropped[TWICE].append(where)
+        else:
+            good[_key(seen)] = (where, seen)
+    for key in [key for key in good if _opposite(key) in good]:
+        dropped[CONTRADICTION].append(good[key][0])
+    kept = tuple(item for key, (_, item) in good.items() if _opposite(key) not in good)
+    return Findings(kept, {reason: tuple(places) for reason, places in sorted(dropped.items())})
+
+
+def _seen(item: Item, known: dict[Picture, Shape | None]) -> Item | str:
+    """The item with its pictures' digests, or why it is dropped."""
+    if not item.prompt.strip():
+        return EMPTY
+    names = ("chosen", "rejected") if isinstance(item, Pair) else ("picture",)
+    shapes: list[Shape] = []
+    for name in names:
+        picture = getattr(item, name)
+        if picture not in known:
+            known[picture] = shape(picture)
+        if (found := known[picture]) is None:
+            return BROKEN
+        shapes.append(found)
+        item = replace(item, **{name: replace(picture, digest=found.digest)})
+    if len(shapes) == 2 and shapes[0].digest == shapes[1].digest:
+        return SAME
+    if len(shapes) == 2 and not _alike(*shapes):
+        return SHAPES
+    return item
+
+
+def shape(picture: Picture) -> Shape | None:
+    """What the bytes hold, read to their end; None for what is no whole picture."""
+    try:
+        data = picture.read()
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            width, height = ImageOps.exif_transpose(image).size if image.getexif().get(0x0112) else image.size
+            image.draft("RGB", (64, 64))  # a JPEG is read to its end all the same, but decoded in an eighth of the size
+            image.load()
+            return Shape(hashlib.sha256(data).hexdigest(), width, height, getattr(image, "n_frames", 1))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+
+
+def frames(picture: Picture) -> list[Image.Image]:
+    """All frames in time order, upright and in RGB; one for a still picture."""
+    with Image.open(io.BytesIO(picture.read())) as image:
+        return [ImageOps.exif_transpose(frame).convert("RGB") for frame in ImageSequence.Iterator(image)]
+
+
+def fingerprint(source: str) -> str:
+    """A hash of what a data set says and of its files' sizes; of its name while there is no such thing."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        return hashlib.sha256(source.encode()).hexdigest()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    seen = hashlib.sha256()
+    for file in files:
+        is_text = file.suffix in (".txt", ".json", ".jsonl")
+        said = file.read_bytes() if is_text else str(file.stat().st_size).encode()
+        seen.update(b"\0".join([file.relative_to(path.parent if path.is_file() else path).as_posix().encode(), said]))
+    return seen.hexdigest()
+
+
+def _alike(one: Shape, other: Shape) -> bool:
+    aspects = [shape.width / shape.height for shape in (one, other)]
+    return one.frames == other.frames and max(aspects) / min(aspects) <= 1 + ASPECT
+
+
+def _key(item: Item) -> tuple[Any, ...]:
+    if isinstance(item, Pair):
+        return (item.prompt, item.chosen.digest, item.rejected.digest)
+    return (
+        (item.prompt, item.picture.digest, item.liked) if isinstance(item, Like) else (item.prompt, item.picture.digest)
+    )
+
+
+def _opposite(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The key of an item that says the contrary."""
+    if len(key) < 3:
+        return None
+    return (*key[:2], not key[2]) if isinstance(key[2], bool) else (key[0], key[2], key[1])
+
+
+def _some(places: tuple[str, ...]) -> str:
+    return ", ".join(places[:SHOWN]) + (" …" if len(places) > SHOWN else "")
+
+
+__all__ = ["Findings", "Kind", "Like", "Pair", "Photo", "Picture", "check", "fingerprint", "frames", "read", "shape"]

@@ -1,0 +1,95 @@
+"""Pairs, photos and likes to batches: their prompts encoded as any other, their pictures as latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.pairs import Kind, Like, Pair, Photo, Picture
+from toolkit.words import WordPair
+from training.batches import Batches
+from training.contracts import Conditioning, LikeBatch, PairBatch, PhotoBatch
+
+Encode = Callable[[Sequence[str]], Conditioning]
+Latents = Callable[[Sequence[Picture]], Tensor]
+
+
+class PhotoBatches(Batches[Photo]):
+    """Micro-batches of photos."""
+
+    def __init__(
+        self, items: Sequence[Photo], words: Sequence[WordPair], encode: Encode, latents: Latents, **options: Any
+    ) -> None:
+        """latents: pictures → [B, *latent_shape]; options as for any batches."""
+        super().__init__(items, words, encode, **options)
+        self._latents = latents
+
+    def _batch(self, items: list[Photo], words: list[WordPair]) -> PhotoBatch:
+        return PhotoBatch(**self._fields(items, words))
+
+    def _fields(self, items: list[Photo], words: list[WordPair]) -> dict[str, Any]:
+        prompts = [item.prompt for item in items]
+        return {
+            "prompts": prompts,
+            "conditioning": self._encode(prompts),
+            "words": words,
+            "latents": self._latents([item.picture for item in items]),
+            "weights": torch.tensor([item.weight for item in items], device=self._device),
+        }
+
+
+class LikeBatches(PhotoBatches):
+    """Micro-batches of pictures judged one by one."""
+
+    def _batch(self, items: list[Photo], words: list[WordPair]) -> LikeBatch:
+        liked = torch.tensor([isinstance(item, Like) and item.liked for item in items], device=self._device)
+        return LikeBatch(**self._fields(items, words), liked=liked)
+
+
+class PairBatches(Batches[Pair]):
+    """Micro-batches of pairs. Scores are spread over [0, 1] by the whole set's lowest and highest."""
+
+    def __init__(
+        self, items: Sequence[Pair], words: Sequence[WordPair], encode: Encode, latents: Latents, **options: Any
+    ) -> None:
+        """latents: pictures → [B, *latent_shape]; options as for any batches."""
+        super().__init__(items, words, encode, **options)
+        self._latents = latents
+        known = [score for item in items for score in item.scores or ()]
+        self._lowest, self._spread = (min(known), max(known) - min(known)) if known else (0.0, 0.0)
+
+    def _batch(self, items: list[Pair], words: list[WordPair]) -> PairBatch:
+        prompts = [item.prompt for item in items]
+        return PairBatch(
+            prompts,
+            self._encode(prompts),
+            words,
+            chosen=self._latents([item.chosen for item in items]),
+            rejected=self._latents([item.rejected for item in items]),
+            weights=torch.tensor([item.weight for item in items], device=self._device),
+            margins=torch.tensor([item.margin for item in items], device=self._device),
+            scores=torch.tensor([self._share(item) for item in items], device=self._device),
+        )
+
+    def _share(self, item: Pair) -> list[float]:
+        if item.scores is None or not self._spread:
+            return [0.5, 0.5]
+        return [(score - self._lowest) / self._spread for score in item.scores]
+
+
+BATCHES: dict[Kind, Any] = {"pairs": PairBatches, "photos": PhotoBatches, "likes": LikeBatches}
+
+
+def pictures_of(item: Pair | Photo) -> list[Picture]:
+    """The one or two pictures of an item."""
+    return [item.chosen, item.rejected] if isinstance(item, Pair) else [item.picture]
+
+
+def placeholder(kind: Kind, prompt: str) -> Pair | Photo:
+    """An item of that kind without a picture behind it, for a rehearsal."""
+    nowhere = Picture(Path())
+    return Pair(prompt, nowhere, nowhere) if kind == "pairs" else Like(prompt, nowhere)
