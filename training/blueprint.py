@@ -6,13 +6,17 @@ microseconds per operation, whatever its size.
 
 from __future__ import annotations
 
+import json
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -34,6 +38,18 @@ def weightless() -> Iterator[FakeTensorMode]:
 def is_weightless() -> bool:
     """Whether a loader has to build its model from a config alone."""
     return _MODE.get() is not None
+
+
+@cache
+def shipped(layouts: Path, index: str) -> dict[str, Path]:
+    """Hub id → the folder below `layouts` whose file `index` says that it is this model's."""
+    found = sorted(layouts.glob(f"*/{index}"))
+    return {json.loads(file.read_text(encoding="utf-8"))["_name_or_path"]: file.parent for file in found}
+
+
+def number(tensor: Tensor) -> float:
+    """The one number in a tensor; 1 where it has none."""
+    return 1.0 if tensor.is_meta else float(tensor)
 
 
 def build(make: Callable[[], Module], dtype: torch.dtype = torch.float32) -> Module:
@@ -91,3 +107,36 @@ def mode() -> FakeTensorMode:
     if current is None:
         raise RuntimeError("outside of weightless()")
     return current
+
+
+class LengthTokenizer:
+    """Stands where there is no vocabulary: as many tokens as the longest text has, all of them the first one."""
+
+    def __init__(self, model_max_length: int = 77) -> None:
+        """model_max_length: the longest prompt in tokens, where the caller does not say."""
+        self.model_max_length = model_max_length
+
+    def __len__(self) -> int:
+        """No token is one that a model does not know."""
+        return 0
+
+    def __call__(
+        self, texts: str | Sequence[str], padding: str | bool = False, max_length: int | None = None, **_: object
+    ) -> transformers.BatchEncoding:
+        """Token ids [B, T]: T is what the caller pads or cuts to, else a start and an end."""
+        tokens = max_length or (self.model_max_length if padding == "max_length" else 2)
+        ids = torch.zeros(1 if isinstance(texts, str) else len(texts), tokens, dtype=torch.long)
+        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+
+    def tokenize(self, text: str) -> list[str]:
+        """None of `text` is a word with a meaning of its own."""
+        return []
+
+    def add_tokens(self, *_: object, **__: object) -> None:
+        """Every token is the first one."""
+
+    add_special_tokens = add_tokens
+
+    def apply_chat_template(self, messages: Sequence[dict[str, str]], **_: object) -> str:
+        """What was said."""
+        return messages[0]["content"]

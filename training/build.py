@@ -39,6 +39,7 @@ class Stage:
             guidance_scale=settings.guidance_scale,
             seed=recipe.training.seed,
             purpose=purpose,
+            batch_size=settings.batch_size,
         )
 
 
@@ -69,11 +70,11 @@ def cache_root() -> Path:
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    """Everything a run is made of, on this process's device."""
-    method = tables.method(recipe.method)  # first: contradictory settings are refused before anything loads
-    built = stage(recipe, accelerator.device)
+    """Everything a run is made of, on this process's device; what is small and may be missing before what is large."""
+    method = tables.method(recipe.method)
     reward = scorer(recipe.reward, accelerator.device)
     second = scorer(recipe.validation.scorer, accelerator.device)
+    built = stage(recipe, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     built.encode.prepare(prompt.text for prompt in (*train, *validation))
     built.policy.release_text()

@@ -64,13 +64,13 @@ def measured_rate(device: torch.device, seconds: float = 0.3) -> float:
     return 2 * size**3 * count / (time.perf_counter() - begun)
 
 
-def rehearse(recipe: Recipe, processes: int = 1) -> Findings:
+def rehearse(recipe: Recipe) -> Findings:
     """The recipe's phases on fake tensors. An offloaded network is built in place and then taken out of the sums."""
     offloaded = bool(recipe.base.settings.get("offload"))
     if offloaded or recipe.base.settings.get("compile"):
         recipe = fitting.changed(recipe, {f"base.{name}": False for name in ("offload", "compile")})
     with blueprint.weightless():
-        found = Rehearsal(recipe, processes=processes).run()
+        found = Rehearsal(recipe).run()
     if offloaded:
         kept = found.network_bytes - 2 * found.largest_layer_bytes  # one layer at work, one on its way
         found.peaks = {name: peak - kept for name, peak in found.peaks.items()}
@@ -87,7 +87,7 @@ def plan(
 ) -> dict[str, Any]:
     """Everything that `palate plan` prints. Raises UsageError for a recipe that cannot be built."""
     device = machine(memory_gb)
-    found = rehearse(recipe, processes)
+    found = rehearse(recipe).on(processes)
     budget = recipe.training
     fits = None if device.memory is None else needed(found) <= device.memory
     content = {
@@ -114,7 +114,7 @@ def plan(
         "fit": None,
     }
     if fit and fits is False and device.memory is not None:
-        content["fit"] = fitting.first_fit(recipe, found, device.memory, lambda r: rehearse(r, processes), needed)
+        content["fit"] = fitting.first_fit(recipe, found, device.memory, lambda r: rehearse(r).on(processes), needed)
     return content
 
 
@@ -157,7 +157,7 @@ def refuse_what_does_not_fit(recipe: Recipe, device: torch.device) -> None:
     """Before a run loads anything: UsageError when the GPU's or the computer's memory is too small for it."""
     if device.type != "cuda":
         return
-    found = rehearse(recipe)
+    found = rehearse(recipe).on(1)
     free, _ = torch.cuda.mem_get_info(device)
     if needed(found) > free:
         raise UsageError(

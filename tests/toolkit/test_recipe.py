@@ -168,7 +168,8 @@ def test_prompt_files_are_found_beside_the_recipe(tmp_path: Path) -> None:
 
 def test_the_digest_ignores_the_name_and_nothing_that_trains() -> None:
     first = recipe.parse({"words": WORDS})
-    assert recipe.parse({"words": WORDS, "name": "other"}).digest() == first.digest()
+    for key, value in (("name", "other"), ("trackers", ["wandb"]), ("validation.batch_size", 1)):
+        assert recipe.parse({"words": WORDS}, {key: value}).digest() == first.digest()
     for key, value in (("training.seed", 1), ("words.weight", 2), ("method.rollout_steps", 9), ("lora.rank", 4)):
         assert recipe.parse({"words": WORDS, "method": "srpo"}, {key: value}).digest() != first.digest()
 

@@ -152,6 +152,23 @@ def test_folded_gives_the_same_answer_and_restores_the_weights_bit_for_bit() -> 
     assert set(policy.trainable()) == {name for name in weights if "lora_" in name}
 
 
+def test_only_float32_weights_are_folded_since_half_as_many_bits_would_forget_a_young_lora() -> None:
+    policy = trained()
+    policy.network.bfloat16()
+    weight = policy.network.inner.base_layer.weight
+    young = weight.abs().max() * torch.full(weight.shape, 2.0**-12)
+    forgotten = (weight.float() + young).bfloat16() == weight
+    assert forgotten.float().mean() > 0.9  # why: of a change as small as that nothing would be left
+    policy.dtype, before = torch.bfloat16, weight.data_ptr()
+    with torch.no_grad():
+        expected = answer(policy)
+        with policy.folded():
+            assert weight.data_ptr() == before  # no copy
+            assert torch.equal(answer(policy), expected)
+        with policy.as_reference():
+            assert not torch.equal(answer(policy), expected)
+
+
 def test_folded_restores_the_weights_when_something_fails_inside() -> None:
     policy = trained()
     expected = answer(policy)

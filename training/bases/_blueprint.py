@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,17 +69,14 @@ def layout(name: str, source: Source) -> Path:
         if folder is not None and (folder / INDEX).is_file():
             return folder
     wanted = source.layout or source.weights
-    for folder, index in _shipped():
-        is_file = Path(wanted).expanduser().is_file() and index["_class_name"] == name
-        if is_file or index["_name_or_path"] == wanted:
-            return folder
+    shipped = blueprint.shipped(LAYOUTS, INDEX)
+    if wanted in shipped:
+        return shipped[wanted]
+    if Path(wanted).expanduser().is_file():  # one checkpoint file: laid out as the family's published model is
+        for folder in shipped.values():
+            if json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"] == name:
+                return folder
     return sources.locate_folder(wanted, SMALL_FILES)
-
-
-@cache
-def _shipped() -> list[tuple[Path, dict[str, Any]]]:
-    found = sorted(LAYOUTS.glob(f"*/{INDEX}"))
-    return [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in found]
 
 
 def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any:
@@ -100,27 +97,7 @@ def _tokenizer(folder: Path, name: str) -> Any:
     if "tokenizer.json" in files or "vocab.json" in files or "spiece.model" in files:
         return getattr(transformers, name).from_pretrained(folder)
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    return LengthTokenizer(config["model_max_length"])
-
-
-class LengthTokenizer:
-    """Stands where a layout ships no vocabulary: as many tokens as the real one gives, all of them the first."""
-
-    def __init__(self, model_max_length: int) -> None:
-        """model_max_length: the longest prompt in tokens."""
-        self.model_max_length = model_max_length
-
-    def __call__(
-        self, texts: Sequence[str], padding: str | bool = False, max_length: int | None = None, **_: object
-    ) -> transformers.BatchEncoding:
-        """Token ids [B, T]: T = max_length where the caller pads to it, else a start and an end."""
-        tokens = (max_length or self.model_max_length) if padding == "max_length" else 2
-        ids = torch.zeros(1 if isinstance(texts, str) else len(texts), tokens, dtype=torch.long)
-        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-
-    def tokenize(self, text: str) -> list[str]:
-        """None of `text` is a word with a meaning of its own."""
-        return []
+    return blueprint.LengthTokenizer(config["model_max_length"])
 
 
 class _Dequantised(torch.autograd.Function):
