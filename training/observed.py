@@ -1,4 +1,4 @@
-"""A policy and a reward that tell a counter which phase of an update is at work, and do not do twice what one time tells.
+"""A policy and a reward that tell a counter which phase of an update is at work.
 
 Without values to lose, a call whose results have the same shapes each time runs once; its repetitions only count.
 """

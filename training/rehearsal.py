@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from toolkit import prompts
 from toolkit.recipe import Recipe
@@ -20,7 +20,17 @@ from training.batches import PromptBatches
 from training.contracts import Base, Conditioning, PromptBatch
 from training.memory import VALIDATION, LiveBytes
 from training.observed import (
-    AVERAGE, BACKWARD, DECODE, DENOISE, ENCODE, LOAD, OPTIMIZER, REWARD, ROLLOUT, ObservedPolicy, ObservedReward,
+    AVERAGE,
+    BACKWARD,
+    DECODE,
+    DENOISE,
+    ENCODE,
+    LOAD,
+    OPTIMIZER,
+    REWARD,
+    ROLLOUT,
+    ObservedPolicy,
+    ObservedReward,
     Repeats,
 )  # fmt: skip
 from training.randomness import Rng
