@@ -70,14 +70,17 @@ def cache_root() -> Path:
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    """Everything a run is made of, on this process's device; what is small and may be missing before what is large."""
+    """Everything a run is made of, on this process's device.
+
+    What is small and may be missing comes before what is large; scorers wait in RAM until the text encoders have left.
+    """
     method = tables.method(recipe.method)
-    reward = scorer(recipe.reward, accelerator.device)
-    second = scorer(recipe.validation.scorer, accelerator.device)
+    reward, second = tables.reward(recipe.reward), tables.reward(recipe.validation.scorer)
     built = stage(recipe, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     built.encode.prepare(prompt.text for prompt in (*train, *validation))
     built.policy.release_text()
+    reward, second = (on_device(scorer, accelerator.device) for scorer in (reward, second))
     batches = PromptBatches(
         [prompt.text for prompt in train],
         recipe.words,
@@ -103,7 +106,11 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 def scorer(section: Section, device: torch.device) -> Any:
     """A reward on `device`, whether it has weights or not."""
-    loaded = tables.reward(section)
+    return on_device(tables.reward(section), device)
+
+
+def on_device(loaded: Any, device: torch.device) -> Any:
+    """A reward, moved if it has weights."""
     return loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
 
 

@@ -37,7 +37,7 @@ from training.randomness import Rng
 from training.text_cache import ConditioningCache
 from training.validation import Panel, Renderer
 
-PHASES = (LOAD, ENCODE, ROLLOUT, DENOISE, DECODE, REWARD, BACKWARD, OPTIMIZER, AVERAGE, VALIDATION)
+PHASES = (ENCODE, LOAD, ROLLOUT, DENOISE, DECODE, REWARD, BACKWARD, OPTIMIZER, AVERAGE, VALIDATION)
 WITH_GRADIENT = (DENOISE, DECODE, REWARD, BACKWARD)  # what gradient checkpointing acts on
 
 
@@ -97,17 +97,17 @@ class Rehearsal:
         self.reward, self.second = (ObservedReward(scorer, self.counter, self.repeats) for scorer in scorers)
         self.policy = self._policy(base)
         self.policy.watch(self.counter, self.repeats)
+        self.found.lora_bytes = sum(parameter.nbytes for parameter in self.policy.trainable().values())
         self.optimizer = torch.optim.AdamW(self.policy.trainable().values(), lr=1e-6)
 
     def run(self) -> Findings:
         """All phases, in the order of training."""
         found = self.found
-        found.lora_bytes = sum(parameter.nbytes for parameter in self.policy.trainable().values())
         batch, rng = self._batch()
         with self._fake(), self.counter:
+            rows = self._encode([*batch.prompts, *(prompt.text for prompt in self._shown())], found)
             with self.counter.phase(LOAD):
                 self.counter.hold([*self.modules, self.policy.network])
-            rows = self._encode([*batch.prompts, *(prompt.text for prompt in self._shown())], found)
             self._batch_and_rng = replace(batch, conditioning=rows(batch.prompts)), rng
             self._warm_up()
             found.update_flops = self._update()
@@ -152,7 +152,8 @@ class Rehearsal:
 
     def _encode(self, texts: list[str], found: Findings) -> ConditioningCache:
         base = self.policy.base
-        with self.counter.phase(ENCODE):
+        with self.counter.phase(ENCODE):  # the scorers wait in RAM
+            self.counter.hold([*modules_of(base), self.policy.network])
             rows = ConditioningCache(lambda texts: self.repeats(("text", len(texts)), lambda: base.encode(texts)))
             text = modules_of(getattr(base, "text", None))
             self.counter.hold(text)
