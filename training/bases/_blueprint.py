@@ -81,7 +81,7 @@ def layout(name: str, source: Source) -> Path:
 
 def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any:
     if "Tokenizer" in name or "Processor" in name:
-        return _tokenizer(folder, name)
+        return _tokenizer(folder)
     cls: Any = getattr(LIBRARIES[library], name)
     if name.endswith("Scheduler"):
         return cls.from_config(cls.load_config(folder))
@@ -92,10 +92,8 @@ def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any
     return blueprint.build(partial(cls, config), dtype)
 
 
-def _tokenizer(folder: Path, name: str) -> Any:
-    files = [file.name for file in folder.iterdir()]
-    if "tokenizer.json" in files or "vocab.json" in files or "spiece.model" in files:
-        return getattr(transformers, name).from_pretrained(folder)
+def _tokenizer(folder: Path) -> blueprint.LengthTokenizer:
+    """Never the real one: how long a prompt is would be a number, and a plan is made for the longest."""
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     return blueprint.LengthTokenizer(config["model_max_length"])
 
