@@ -82,14 +82,19 @@ class ObservedReward:
     def __init__(self, reward: Any, counter: LiveBytes, repeats: Repeats) -> None:
         """reward: with or without weights. Texts are encoded one by one, and all texts alike."""
         self._reward, self._counter = reward, counter
-        parts: Any = reward.modules() if isinstance(reward, nn.Module) else []
-        for part in parts:
-            if hasattr(part, "text_features"):
-                part.text_features = _repeated(part.text_features, repeats)
+        modules: Any = reward.modules() if isinstance(reward, nn.Module) else []
+        self._encoders = [module for module in modules if hasattr(module, "text_features")]
+        for encoder in self._encoders:
+            encoder.text_features = _repeated(encoder.text_features, repeats)
 
     def __getattr__(self, name: str) -> Any:
         """The reward's own."""
         return getattr(self._reward, name)
+
+    def forget_texts(self) -> None:
+        """As if none had been seen yet."""
+        for encoder in self._encoders:
+            encoder.forget_texts()
 
     def target(self, texts: Any) -> Any:
         """Text features."""

@@ -121,6 +121,7 @@ class Rehearsal:
         """After `run` without gradient checkpointing: what it would have found with it."""
         base: Any = self.policy.base
         base.enable_gradient_checkpointing()
+        self.reward.forget_texts()
         for phase in WITH_GRADIENT:
             del self.counter.peaks[phase]
         with self._fake(), self.counter:
