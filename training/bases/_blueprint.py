@@ -22,6 +22,7 @@ from training import blueprint, sources
 LAYOUTS = Path(__file__).parent / "layouts"
 INDEX = "model_index.json"
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+NEVER_QUANTISED = ("pooler",)  # HunyuanDiT's hands its weights themselves to torch's attention
 SMALL_FILES = ["*.json", "*.txt", "*.model"]  # configs and tokenizers
 
 
@@ -139,8 +140,8 @@ class QuantisedLinear(nn.Linear):
 
 
 def quantise(network: nn.Module, kind: str) -> None:
-    """Replace every linear layer's weight by one of the size that the quantising libraries keep."""
-    for module in list(network.modules()):
+    """Replace the linear layers' weights by ones of the size that the quantising libraries keep."""
+    for place, module in list(network.named_modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear:
+            if type(child) is nn.Linear and not set(place.split(".")) & set(NEVER_QUANTISED):
                 setattr(module, name, blueprint.build(partial(QuantisedLinear, child, kind)))

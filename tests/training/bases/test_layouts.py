@@ -49,3 +49,11 @@ def test_a_layout_has_the_published_size(name: str) -> None:
     about = {kind: count for (base_name, kind), count in ROUNDED.items() if base_name == name}
     assert {kind: found[kind] / 1e9 for kind in about} == pytest.approx(about, rel=0.12)
     assert expected or about
+
+
+def test_weights_that_are_used_without_their_layer_stay_as_they_are() -> None:
+    with blueprint.weightless():
+        base = tables.base(Section(name="hunyuan_dit", settings={"quantisation": "nf4"}))
+        kinds = {name: type(module).__name__ for name, module in base.network.named_modules()}
+    assert kinds["time_extra_emb.pooler.q_proj"] == "Linear"
+    assert kinds["blocks.0.attn1.to_q"] == "QuantisedLinear"
