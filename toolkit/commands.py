@@ -72,14 +72,18 @@ def _recipe_file(source: Path) -> Path:
 
 def plan(
     source: Path, settings: list[str],
-    *, memory: float | None, processes: int, output: Path | None, as_json: bool,
+    *, memory: float | None, processes: int, output: Path | None, table: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print what a recipe needs."""
+    """Print what a recipe needs, or what its variants need side by side."""
     path, changes = _recipe_file(source), overrides(settings)
     recipe.read(path, changes)  # what is wrong with it is said at once
     with Console(stderr=True).status("Rehearsing the run without weights …"):
-        made = planning.ask(path, changes, memory=memory, processes=processes, output=output)
-    out.print(json.dumps(made) if as_json else "\n".join(planning.lines(made)), markup=False)
+        if table:
+            made = planning.ask_table(path, changes)
+        else:
+            made = planning.ask(path, changes, memory=memory, processes=processes, output=output)
+    shown = planning.table if table else planning.lines
+    out.print(json.dumps(made) if as_json else "\n".join(shown(made)), markup=False)
 
 
 def doctor(runs: Path | None, *, online: bool, as_json: bool) -> bool:

@@ -99,12 +99,17 @@ def plan(
     processes: Annotated[int, typer.Option(min=1, help="GPUs.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Where the run would lie.")] = None,
     fit: Annotated[bool, typer.Option(help="Look for settings that fit when these do not.")] = True,
+    table: Annotated[bool, typer.Option("--table", help="The recipe's variants side by side instead.")] = False,
 ) -> None:
     """What a recipe needs of memory, time and disk, as JSON; loads no weights."""
     from toolkit.recipe import read
     from training.plan import plan as plan_run
+    from training.plan import table as plan_variants
 
     content = read(recipe, json.loads(set_))
+    if table:
+        print(json.dumps(plan_variants(content)))
+        return
     print(json.dumps(plan_run(content, memory_gb=memory, processes=processes, output=output, fit=fit)))
 
 

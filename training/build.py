@@ -41,6 +41,7 @@ class Stage:
             guidance_scale=settings.guidance_scale,
             seed=recipe.training.seed,
             purpose=purpose,
+            batch_size=settings.batch_size,
         )
 
 
@@ -71,16 +72,19 @@ def cache_root() -> Path:
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    """Everything a run is made of, on this process's device."""
-    method = tables.method(recipe.method)  # first: contradictory settings are refused before anything loads
+    """Everything a run is made of, on this process's device.
+
+    What is small and may be missing comes before what is large; scorers wait in RAM until the text encoders have left.
+    """
+    method = tables.method(recipe.method)
+    reward, second = tables.reward(recipe.reward), tables.reward(recipe.validation.scorer)
     built = stage(recipe, accelerator.device)
-    reward = scorer(recipe.reward, accelerator.device)
-    second = scorer(recipe.validation.scorer, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
     learned = [item.prompt for item in items] if items else [prompt.text for prompt in train]
     built.encode.prepare([*learned, *(prompt.text for prompt in validation)])
     built.policy.release_text()
+    reward, second = (on_device(scorer, accelerator.device) for scorer in (reward, second))
     return Parts(
         policy=built.policy,
         method=method,
@@ -113,7 +117,11 @@ def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Ac
 
 def scorer(section: Section, device: torch.device) -> Any:
     """A reward on `device`, whether it has weights or not."""
-    loaded = tables.reward(section)
+    return on_device(tables.reward(section), device)
+
+
+def on_device(loaded: Any, device: torch.device) -> Any:
+    """A reward, moved if it has weights."""
     return loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
 
 

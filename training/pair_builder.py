@@ -15,10 +15,11 @@ from toolkit.errors import UsageError
 from toolkit.prompts import Prompt
 from toolkit.recipe import Recipe
 from training import build, previews
-from training.validation import BATCH, Panel
+from training.validation import Panel
 
 PURPOSE = "pairs"  # the randomness of these pictures is nobody else's
 LINES = "pairs.jsonl"
+CHUNK = 16  # prompts in work at once; a picture's seed names its chunk and its place in it
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class PairBuilder:
             raise UsageError(f"The folder `{folder}` is not empty.", action="Give a new one with --output.")
         texts = prompts.read(self._recipe.prompts.train)[:limit]
         lines: list[dict[str, Any]] = []
-        for start in range(0, len(texts), BATCH):
-            for place, drawings in enumerate(self._draw(texts[start : start + BATCH], start // BATCH), start):
+        for start in range(0, len(texts), CHUNK):
+            for place, drawings in enumerate(self._draw(texts[start : start + CHUNK], start // CHUNK), start):
                 best, worst = max(drawings, key=lambda d: d.score), min(drawings, key=lambda d: d.score)
                 if best.score - worst.score > least_gap:
                     lines.append(self._save(folder, f"{place:05d}", texts[place], best, worst))

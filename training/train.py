@@ -82,7 +82,7 @@ def _train(run: RunFolder, recipe: Recipe, accelerator: Accelerator, interrupts:
     if accelerator.is_main_process:
         run.claim(updates=recipe.training.updates)
         preflight(recipe, run.path)
-        refuse_what_does_not_fit(recipe, accelerator.device)
+        refuse_what_does_not_fit(recipe, accelerator.device, run.path, accelerator.num_processes)
         atomic.write_json(run.environment_file, environment(accelerator))
         _say(run, f"Loading the base `{recipe.base.name}` and the reward `{recipe.reward.name}`.")
     parts = build.parts(recipe, accelerator)

@@ -73,7 +73,11 @@ class DualEncoder(Scorer):
     def _unit_features(self, images: Tensor) -> Tensor:
         return functional.normalize(self.image_features(images).float(), dim=-1)
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DualEncoder:
-        """Forget texts that were encoded before a move to another device or dtype."""
+    def forget_texts(self) -> None:
+        """Encode them again when they are next asked for."""
         self._texts.clear()
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DualEncoder:
+        """Texts that were encoded before a move to another device or dtype would be on the wrong one."""
+        self.forget_texts()
         return super()._apply(fn, recurse)
