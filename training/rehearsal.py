@@ -209,8 +209,8 @@ class Rehearsal:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _update(self, batch: PromptBatch, rng: Rng) -> None:
-        for report in self.method.losses(self.policy, self.reward, batch, rng):
-            with self.counter.phase(BACKWARD):
+        with self.counter.phase(BACKWARD):  # a method may take a reward's gradient by itself; other phases lie within
+            for report in self.method.losses(self.policy, self.reward, batch, rng):
                 report.loss.backward()
         with self.counter.phase(OPTIMIZER):
             parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
