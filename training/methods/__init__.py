@@ -1,8 +1,11 @@
 """The table of methods: one paper, one file, one line."""
 
 METHODS: dict[str, str] = {
+    "align_prop": "training.methods.align_prop:AlignProp",
     "direct_align": "training.methods.direct_align:DirectAlign",
     "draft": "training.methods.draft:Draft",
+    "drtune": "training.methods.drtune:Drtune",
+    "leap_align": "training.methods.leap_align:LeapAlign",
     "refl": "training.methods.refl:Refl",
     "srpo": "training.methods.srpo:Srpo",
 }

@@ -86,6 +86,10 @@ class Path:
         estimate = self.policy.predict(x_t, level, self.conditioning, self.guidance_scale)
         return interpolants.to_velocity(estimate, level.alpha, level.sigma)
 
+    def leap(self, step: Tensor, weight: Tensor, velocity: Tensor) -> Tensor:
+        """y + weight v: where a straight line of that length, [B], would end."""
+        return self.state(step) + expand(weight, velocity).to(velocity.dtype) * velocity
+
     def distance(self, step: Tensor, guess: Tensor) -> Tensor:
         """mean |x - guess| per sample, [B], with `guess` a y of that step: how far a leap lands from the path."""
         return scale_of(self.level(step)) * (self.state(step) - guess).abs().flatten(1).mean(dim=1)
@@ -110,6 +114,20 @@ def last_steps(path: Path, count: int) -> Active:
     steps = torch.arange(path.length - count, path.length, device=path.states.device)
     steps = steps[:, None].expand(-1, path.states.shape[1])
     return Active(steps, path.widths[steps], torch.ones_like(steps))
+
+
+def draw_two_steps(rng: Rng, length: int) -> tuple[Tensor, Tensor]:
+    """Two distinct steps of 0 … length - 1, [B] each, all pairs alike; the earlier first."""
+    one, other = rng.integer("step.one", 0, length - 1), rng.integer("step.other", 0, length - 2)
+    other = other + (other >= one).long()
+    return torch.minimum(one, other), torch.maximum(one, other)
+
+
+def trust(leap_error: Tensor, end_error: Tensor, floor: float | None) -> Tensor:
+    """1 / (max(d_j, τ) + max(d_0, τ)), [B], in (0, 1 / 2τ]; 1 without a floor (arXiv:2604.15311, eq. 13)."""
+    if floor is None:
+        return torch.ones_like(leap_error)
+    return 1 / (leap_error.clamp(min=floor) + end_error.clamp(min=floor))
 
 
 @dataclass(frozen=True)
