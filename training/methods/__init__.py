@@ -5,6 +5,7 @@ METHODS: dict[str, str] = {
     "direct_align": "training.methods.direct_align:DirectAlign",
     "draft": "training.methods.draft:Draft",
     "drtune": "training.methods.drtune:Drtune",
+    "flow_bp": "training.methods.flow_bp:FlowBp",
     "leap_align": "training.methods.leap_align:LeapAlign",
     "refl": "training.methods.refl:Refl",
     "srpo": "training.methods.srpo:Srpo",

@@ -86,9 +86,10 @@ class Path:
         estimate = self.policy.predict(x_t, level, self.conditioning, self.guidance_scale)
         return interpolants.to_velocity(estimate, level.alpha, level.sigma)
 
-    def leap(self, step: Tensor, weight: Tensor, velocity: Tensor) -> Tensor:
-        """y + weight v: where a straight line of that length, [B], would end."""
-        return self.state(step) + expand(weight, velocity).to(velocity.dtype) * velocity
+    def leap(self, nodes: Tensor, weights: Tensor) -> Tensor:
+        """y at the first node + Σ w v over nodes, [n, B] each: where a straight line of that length would end."""
+        velocities = torch.stack([self.velocity(node) for node in nodes])
+        return self.state(nodes[0]) + (expand(weights, velocities).to(velocities.dtype) * velocities).sum(dim=0)
 
     def distance(self, step: Tensor, guess: Tensor) -> Tensor:
         """mean |x - guess| per sample, [B], with `guess` a y of that step: how far a leap lands from the path."""
@@ -121,6 +122,19 @@ def draw_two_steps(rng: Rng, length: int) -> tuple[Tensor, Tensor]:
     one, other = rng.integer("step.one", 0, length - 1), rng.integer("step.other", 0, length - 2)
     other = other + (other >= one).long()
     return torch.minimum(one, other), torch.maximum(one, other)
+
+
+def draw_late(shares: Tensor, start: Tensor, stop: Tensor, count: Tensor, bias: float) -> Tensor:
+    """`count` of the steps start ≤ i < stop [B] without replacement, P(i) ∝ (i - start + 1)^bias, as a mask [B, T].
+
+    shares: uniform [B, T]. The steps of largest log(share) / weight are such a draw (Efraimidis and Spirakis, 2006).
+    """
+    step = torch.arange(shares.shape[1], device=shares.device)
+    inside = (step >= start[:, None]) & (step < stop[:, None])
+    weight = (step - start[:, None] + 1).clamp(min=1).double() ** bias
+    keys = torch.where(inside, shares.double().clamp(min=TINY).log() / weight, -torch.inf)
+    rank = keys.argsort(dim=1, descending=True).argsort(dim=1)
+    return inside & (rank < count[:, None])
 
 
 def trust(leap_error: Tensor, end_error: Tensor, floor: float | None) -> Tensor:

@@ -49,7 +49,7 @@ class Drtune(TrajectoryReward):
         """One report per trained step."""
         path = self.walk(policy, batch, rng)
         stop = rng.integer("stop", self.earliest_stop(), path.length - 1)
-        x0 = path.leap(stop, -path.sigmas[stop], path.velocity(stop))
+        x0 = path.leap(stop[None], -path.sigmas[stop][None])
         verdict = self.judge(policy, reward, batch, rng, x0)
         metrics = {"stop_sigma": path.sigmas[stop], "recover_error": recover_error(x0, path.picture)}
         yield from sweep(path, verdict, self.draw_active(path, stop, rng.uniform("first")), metrics)
