@@ -247,7 +247,7 @@ def test_the_active_nodes_are_the_first_two_with_their_own_shares(linear_policy,
         assert_close(active.weights[2 * row], factor * of.weights[:, 0])
         assert_close(active.weights[2 * row + 1], 0.25 * factor * of.weights[:, 1])
     assert active.bridges is not None
-    assert_close(active.bridges[2], torch.full((2,), 0.1))
+    assert_close(active.bridges[2], torch.full((2,), 0.1, dtype=torch.float64))
     assert active.bridges[[0, 1]].abs().max() == 0
     assert metrics["start_share"].shape == metrics["guarded"].shape == (2,)
 
