@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -20,18 +21,21 @@ from tiny.unet import TinyUnet, TinyUnetV
 from torch import Tensor
 from torch.testing import assert_close
 
+from toolkit import recipe as recipes
 from toolkit.recipe import Lora
 from toolkit.words import WordPair
-from training import interpolants
+from training import blueprint, interpolants
 from training.adapters import Policy
 from training.bases.demo import Demo
 from training.contracts import PromptBatch, Report
 from training.memory import LiveBytes
 from training.methods._trajectory import Active, Path, TrajectoryReward, last_steps, norms, sweep
 from training.randomness import Rng
+from training.rehearsal import PHASES, Rehearsal
 from training.rewards.demo import DemoReward
 from training.schedules import sigma_grid
 
+ROOT = FilePath(__file__).resolve().parents[3]
 STEPS = 6
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -275,6 +279,18 @@ def test_a_satisfied_hinge_gives_no_gradient(bending_policy, batch, rng: Rng, ma
         assert_close(gradient, free, **EXACT)
 
 
+def test_word_pairs_pull_as_the_difference_of_their_gradients(bending_policy, batch: PromptBatch, rng: Rng) -> None:
+    """Oracle 16: G is linear in the words, so relative = positive - negative wherever the gradient goes."""
+    policy, gradients = bending_policy(), {}
+    swapped = dataclasses.replace(
+        batch, words=[WordPair(positive=pair.negative, negative=pair.positive) for pair in batch.words]
+    )
+    for name, of in {"relative": batch, "positive": batch, "negative": swapped}.items():
+        path, verdict = path_and_verdict(policy, of, rng, preference="relative" if name == "relative" else "positive")
+        gradients[name], _ = descend(policy, sweep(path, verdict, last_steps(path, 3)))
+    assert_close(gradients["relative"], gradients["positive"] - gradients["negative"], **EXACT)
+
+
 def test_trust_weighs_the_samples(bending_policy, batch: PromptBatch, rng: Rng) -> None:
     policy, of = bending_policy(), method()
     path, verdict = path_and_verdict(policy, batch, rng)
@@ -343,3 +359,16 @@ def test_memory_does_not_grow_with_the_steps_that_carry_gradient() -> None:
         yield Report(picture.square().mean())
 
     assert peak_of(policy, graph()) > 4 * eight
+
+
+@pytest.mark.slow
+def test_a_plan_asks_for_no_more_memory_for_more_steps() -> None:
+    """On tensors without numbers, as `palate plan` does it: all phases of one step and of eight weigh the same."""
+    content = recipes.read(ROOT / "recipes" / "demo-draft.yaml", {"training.batch_size": 2})
+    peaks = []
+    for k in (2, 8):
+        with blueprint.weightless():
+            found = Rehearsal(recipes.parse(content.model_dump(mode="json"), {"method.k": k})).run()
+        peaks.append(found.peaks)
+        assert set(found.peaks) == set(PHASES)
+    assert peaks[1] == pytest.approx(peaks[0], rel=5e-3)  # the tables of steps and what is logged of them
