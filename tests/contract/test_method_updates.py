@@ -75,3 +75,27 @@ def test_settings_survive_the_way_through_a_recipe(name: str) -> None:
     assert again == method
     with pytest.raises(Exception, match="frozen"):
         method.rollout_steps = 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("base_name", ["tiny_unet"], indirect=True)
+@pytest.mark.parametrize("name", DIRECT)
+def test_two_micro_batches_give_the_gradient_of_one_batch(name: str, policy: Policy, reward_of) -> None:
+    """Whatever is drawn belongs to a sample, and an accumulation's share on the losses is one on the gradient."""
+    method, reward, prompts = quick(name), reward_of("demo_second"), ["a cat", "a red car"]
+    with torch.no_grad():
+        for parameter in policy.trainable().values():  # a LoRA that has left its start
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+
+    def gradient(*groups: tuple[int, ...]) -> torch.Tensor:
+        for indices in groups:
+            texts = [prompts[index] for index in indices]
+            batch = PromptBatch(texts, policy.base.encode(texts), WORDS[: len(texts)])
+            for report in method.losses(policy, reward, batch, Rng(7, 3, indices)):
+                (report.loss / len(groups)).backward()
+        found = [parameter.grad.clone() for parameter in policy.trainable().values() if parameter.grad is not None]
+        for parameter in policy.trainable().values():
+            parameter.grad = None
+        return torch.cat([part.flatten() for part in found])
+
+    whole, halves = gradient((0, 1)), gradient((0,), (1,))
+    assert ((whole - halves).norm() / whole.norm()).item() <= 1e-4

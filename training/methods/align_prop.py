@@ -45,4 +45,4 @@ class AlignProp(TrajectoryReward):
         mean, spread = self.cut_mean * size, self.cut_spread * size
         ends = torch.special.ndtr((torch.tensor([1.0, size], dtype=torch.float64) - mean) / spread)
         share = ends[0] + one.uniform("cut")[0].double() * (ends[1] - ends[0])  # the paper redraws what falls outside
-        return min(max(int(mean + spread * torch.special.ndtri(share)), 1), size - 1)
+        return int((mean + spread * torch.special.ndtri(share)).clamp(1, size - 1))

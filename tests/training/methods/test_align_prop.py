@@ -65,6 +65,7 @@ def test_the_normal_cut_is_the_papers_with_what_falls_outside_drawn_again() -> N
 def test_the_ends_of_the_normal_cut_hold_for_any_shape() -> None:
     assert set(drawn(rollout_steps=4, cut_mean=0.0, cut_spread=1.0)) == {1, 2, 3}
     assert set(drawn(rollout_steps=2)) == {1}
+    assert set(drawn(cut_mean=0.0, cut_spread=1e-4)) <= set(range(1, 50))  # as good as never within the rollout
 
 
 def test_all_samples_of_an_update_share_their_cut_and_updates_do_not() -> None:

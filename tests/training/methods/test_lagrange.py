@@ -141,8 +141,10 @@ def test_the_tail_can_be_capped(tail: int) -> None:
 
 @pytest.mark.parametrize("length", [3, 4, 5])
 def test_short_rollouts_have_segments_too(length: int) -> None:
-    k, j = draw_segments(Rng(1, 1, tuple(range(200))), length, 0)
-    assert ((k >= 0) & (k < j) & (j < length)).all()
+    """At least one step before k, one between and one after j, however extreme the draw."""
+    k, j = draw_segments(Rng(1, 1, tuple(range(4000))), length, 0)
+    assert ((k >= 0) & (k < j) & (j < length - 1)).all()
+    assert j.max() == length - 2
 
 
 def test_a_blend_is_between_the_quadrature_and_one_leap() -> None:
