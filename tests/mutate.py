@@ -117,11 +117,14 @@ def declarations(tree: ast.Module) -> set[int]:
 
 
 def tests_of(path: Path) -> list[Path]:
-    """The tests that mirror a file; of a core that has none of its own, those of all methods."""
-    stem = path.stem.lstrip("_")
-    folder = ROOT / "tests" / path.parent.relative_to(ROOT)
-    own = sorted(folder.glob(f"test_{stem}.py")) + sorted(folder.glob(f"test_{stem}_*.py"))
-    return own or sorted(folder.glob("test_*.py"))
+    """The tests that mirror a file; of a private core, also those of its neighbours that use it."""
+    users = [path]
+    if path.stem.startswith("_"):
+        users += [other for other in sorted(path.parent.glob("[!_]*.py")) if f".{path.stem} " in other.read_text()]
+    folder, found = ROOT / "tests" / path.parent.relative_to(ROOT), []
+    for stem in [user.stem.lstrip("_") for user in users]:
+        found += [*folder.glob(f"test_{stem}.py"), *sorted(folder.glob(f"test_{stem}_*.py"))]
+    return list(dict.fromkeys(found))
 
 
 class Wrong(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

@@ -205,6 +205,22 @@ def test_the_bridge_is_always_active_with_steps_on_both_sides(linear_policy, bat
             assert before == min(max(wanted, 1, k - (STEPS - here)), k - 1, here)
 
 
+def test_both_sides_of_the_bridge_are_drawn_late_within_themselves(linear_policy, batch: PromptBatch) -> None:
+    """The power law begins anew behind j: under a strong bias the last steps of either side are taken."""
+    method = FlowBp(**PLAIN | {"form": "bridge", "k": 3, "late_bias": 8.0, "rollout_steps": 12})
+    path, last, nearest, both = method.walk(linear_policy(), batch, Rng(1, 0, (0, 1))), 0, 0, 0
+    for update in range(200):
+        rng = Rng(1, update, (0, 1))
+        active, _, _ = method.bridged(path, rng)
+        j = draw_two_steps(rng, 12)[1]
+        inside = (j >= 3) & (j <= 5)  # 3 j / 12 rounds to one step before, so one is left behind
+        last += int((inside & (active.steps[2] == 11)).sum())
+        nearest += int((inside & (active.steps[0] == j - 1)).sum())
+        both += int(inside.sum())
+    assert last > 0.7 * both > 40  # 6^8 of the sum of i^8, i = 1 … 6, is 0.78
+    assert nearest > 0.8 * both
+
+
 # ── lagrange ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -250,6 +266,19 @@ def test_the_active_nodes_are_the_first_two_with_their_own_shares(linear_policy,
     assert_close(active.bridges[2], torch.full((2,), 0.1, dtype=torch.float64))
     assert active.bridges[[0, 1]].abs().max() == 0
     assert metrics["start_share"].shape == metrics["guarded"].shape == (2,)
+
+
+def test_the_log_tells_how_many_segments_were_guarded_and_the_weakest_start(linear_policy) -> None:
+    rng = Rng(1, 1, tuple(range(200)))
+    method = FlowBp(form="lagrange", shift=6.56, augmentation=0)
+    path = method.walk(linear_policy(), PromptBatch(["a cat"] * 200, {}, []), rng)
+    k, j = draw_segments(rng, 25, 0)
+    first, last = (quadrature(path.sigmas, *ends, 3) for ends in ((k, j), (j, torch.full_like(j, 25))))
+    _, _, metrics = method.lagrange(path, rng)
+    assert torch.equal(metrics["guarded"], torch.stack([first.guarded, last.guarded]).mean(dim=0))
+    assert torch.equal(metrics["start_share"], torch.stack([first.wanted_start, last.wanted_start]).amin(dim=0))
+    assert 0 < first.guarded.mean() < 1
+    assert 0 < last.guarded.mean() < 1
 
 
 def test_a_quadrature_lands_nearer_than_a_leap(curved, batch: PromptBatch) -> None:
