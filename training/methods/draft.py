@@ -47,12 +47,13 @@ class Draft(TrajectoryReward):
 
     def _low_variance(self, path: Path, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """The picture is noised again to the last level, n times; one step with gradient each, and the mean of n."""
-        policy, last = path.policy, path.level(last_steps(path, 1).steps[0])
+        step = last_steps(path, 1).steps[0]
+        policy, last = path.policy, path.level(step)
         target = self.preference_target(reward, batch)
         for draw in range(self.lv_draws):
             noise = rng.normal(f"lv.{draw}", policy.latent_shape)
             x_t = interpolants.interpolate(path.picture, noise, last.alpha, last.sigma)
             x0 = policy.predict(x_t, last, batch.conditioning, self.guidance_scale).x0
             score = self.preference_score(policy, reward, x0, target, rng)
-            metrics = {"reward": score.detach(), "sigma": last.sigma}
+            metrics = {"reward": score.detach(), "sigma": path.sigmas[step]}
             yield Report(self.unhappiness(score).mean() / self.lv_draws, metrics)
