@@ -188,10 +188,10 @@ class Rehearsal:
     def _update(self) -> int:
         """The operations of one update's micro-batches."""
         batch, rng = self._batch_and_rng
-        with self.counter.cost() as cost:
+        with self.counter.cost() as cost, self.counter.phase(BACKWARD):
+            # a method may take a reward's gradient by itself; the other phases lie within
             for report in self.method.losses(self.policy, self.reward, batch, rng):
-                with self.counter.phase(BACKWARD):
-                    report.loss.backward()
+                report.loss.backward()
         parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
         with self.counter.phase(
             AVERAGE
