@@ -18,8 +18,9 @@ from toolkit.recipe import Recipe
 from training import blueprint, tables
 from training.adapters import Policy
 from training.batches import PromptBatches
-from training.contracts import Base, Conditioning, PromptBatch
+from training.contracts import Base, Conditioning, PromptBatch, Report
 from training.interpolants import Estimate
+from training.lockstep import alone
 from training.memory import VALIDATION, LiveBytes
 from training.randomness import Rng
 from training.schedules import Level
@@ -209,9 +210,10 @@ class Rehearsal:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _update(self, batch: PromptBatch, rng: Rng) -> None:
-        for report in self.method.losses(self.policy, self.reward, batch, rng):
-            with self.counter.phase(BACKWARD):
-                report.loss.backward()
+        for event in alone(self.method.losses(self.policy, self.reward, batch, rng)):
+            if isinstance(event, Report):  # the optimizer's steps are all alike: the one below stands for them
+                with self.counter.phase(BACKWARD):
+                    event.loss.backward()
         with self.counter.phase(OPTIMIZER):
             parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
             gradients = [p.grad for p in parameters if p.grad is not None]
