@@ -17,6 +17,7 @@ from torch import Tensor
 from toolkit.errors import UsageError
 from training.contracts import Event, OptimizerStep, Policy, PromptBatch, Report, Reward
 from training.methods._groups import GroupMethod, Piece, select
+from training.methods._surrogate import clipped_loss, diagnostics
 from training.methods._windows import Windowed
 from training.randomness import Rng
 from training.rollout import sampler_grid
@@ -113,8 +114,7 @@ class PolicyGradient(GroupMethod, Windowed):
             ratio = ((change + moved) * now.std).exp()
         else:
             ratio = change.exp()
-        low, high = 1 - self.clip_range, 1 + self.clip_range
-        loss = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(low, high))
+        loss = clipped_loss(ratio, advantages, self.clip_range)
         if self.ratio == "guard":
             loss = loss / length
         metrics = {f"ratio.{turn}": ratio.detach(), f"kl.{turn}": moved.detach()}
@@ -126,22 +126,6 @@ class PolicyGradient(GroupMethod, Windowed):
             loss = loss + self.kl_weight * distance
             metrics["reference_kl"] = distance.detach()
         return loss, metrics
-
-
-def diagnostics(ratio: Tensor, log_ratio: Tensor, advantages: Tensor, clip_range: float) -> dict[str, Tensor]:
-    """Where clipping stops the gradient, on which side, and how many samples' worth of weight is left.
-
-    log_ratio: summed over the elements, whose weights tell how far the samples' policy is from the one that learns.
-    """
-    above = ((ratio > 1 + clip_range) & (advantages > 0)).float()
-    below = ((ratio < 1 - clip_range) & (advantages < 0)).float()
-    clipped = (above + below).mean()
-    one_sided = (above.mean() - below.mean()) / clipped.clamp(min=1e-12)
-    weights = log_ratio.softmax(dim=0)
-    return {
-        "clipped_above": above, "clipped_below": below, "clipped_one_sided": one_sided,
-        "effective_samples": 1 / (weights.square().sum() * len(weights)),
-    }  # fmt: skip
 
 
 def _joined(rollouts: list[Rollout]) -> Rollout:

@@ -26,7 +26,7 @@ def test_a_groups_own_deviation_makes_them_blind_to_the_rewards_scale(rewards, s
 
 
 def test_a_hand_worked_group() -> None:
-    """Group (1, 2, 3): mean 2, unbiased deviation 1. Group (0, 0, 6): mean 2, deviation √12. All six: deviation √(13/3)."""
+    """Groups (1, 2, 3) and (0, 0, 6): means 2, unbiased deviations 1 and √12. All six: deviation √(13/3)."""
     rewards = torch.tensor([1.0, 2, 3, 0, 0, 6], dtype=torch.float64)
     root = 12**-0.5
     own = torch.tensor([-1, 0, 1, -2 * root, -2 * root, 4 * root], dtype=torch.float64)
