@@ -29,6 +29,8 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "gradient checkpointing", {"base.gradient_checkpointing": True}
     if method.get("branches") == "batched":
         yield "branches one after the other", {"method.branches": "sequential"}
+    if method.get("samples_per_call", 1) > 1:
+        yield "one picture per network call", {"method.samples_per_call": 1}
     if budget.batch_size > 1:
         steps = budget.batch_size * budget.gradient_accumulation
         yield f"batch 1 with {steps} accumulated", {

@@ -72,7 +72,7 @@ class ObservedPolicy(Policy):
             with self.counter.phase(DENOISE):
                 return super().predict(x_t, level, conditioning, guidance_scale)
         with self.counter.phase(ROLLOUT):
-            key = (tuple(x_t.shape), guidance_scale != 1.0)
+            key = (tuple(x_t.shape), guidance_scale != 1.0, self._layers()[0].disable_adapters)
             if not self.shortcut or key not in self._walked:
                 before = self.counter.flops
                 estimate = super().predict(x_t, level, conditioning, guidance_scale)
@@ -84,7 +84,7 @@ class ObservedPolicy(Policy):
     def watch(self, counter: LiveBytes, *, shortcut: bool) -> None:
         """From now on."""
         self.counter, self.shortcut = counter, shortcut
-        self._walked: dict[tuple[tuple[int, ...], bool], int] = {}
+        self._walked: dict[tuple[tuple[int, ...], bool, bool], int] = {}
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures, with gradient."""

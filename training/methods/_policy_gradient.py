@@ -84,7 +84,8 @@ class PolicyGradient(GroupMethod, Windowed):
             policy, self.starting_noise(policy, piece), piece.batch.conditioning, sigmas, piece.rng,
             dynamics=self.dynamics, noise_levels=self.noise_level * noisy.float(), guidance_scale=self.guidance_scale,
         )  # fmt: skip
-        if (torch.stack([step.std for step in walk.steps], dim=1)[noisy] == 0).any():
+        stds = torch.stack([step.std for step in walk.steps], dim=1)
+        if (noisy & (stds == 0)).any():
             raise UsageError(
                 "Two neighbouring noise levels of the sampler are one and the same timestep of this base.",
                 cause="Its network knows whole timesteps only.",
