@@ -206,8 +206,13 @@ def check(recipe: Recipe) -> None:
     missing = sorted(set(method.needs) - set(base.gives) - _gives(trained) - ({"words"} if recipe.words else set()))
     if missing:
         raise UsageError(_missing(missing[0], method.name, recipe.reward.name, base.name))
-    compares = (method.defaults() | recipe.method.settings).get("preference") == "relative"
-    if compares and "text_conditioned" not in _gives(trained):
+    preference = (method.defaults() | recipe.method.settings).get("preference")
+    if preference in ("relative", "positive") and not recipe.words:
+        raise UsageError(
+            f"`{method.name}` with `preference: {preference}` needs a control-word pair.",
+            action="Add words: {positive: ..., negative: ...}, or set `method.preference` to `plain`.",
+        )
+    if preference == "relative" and "text_conditioned" not in _gives(trained):
         raise UsageError(
             f"`{method.name}` would learn nothing: `{recipe.reward.name}` ignores text, so both words score the same.",
             action="Set `method.preference` to `plain`, or choose a reward that reads the prompt.",
@@ -239,7 +244,7 @@ def _missing(need: str, method: str, reward: str, base: str) -> str:
         "text_conditioned": f"`{method}` compares words, but the reward `{reward}` ignores text. Choose one that reads "
         "the prompt, or the method `direct_align` with `preference: plain`.",
         "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. "
-        "Choose a differentiable reward.",
+        "Choose a differentiable reward, or a method that needs none, such as `nft` or `flow_grpo`.",
         "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",
     }.get(need, f"`{method}` needs `{need}`, which neither the base `{base}` nor the reward `{reward}` gives.")
 

@@ -19,7 +19,10 @@ from toolkit.recipe import Recipe
 Tree = dict[str, Any]
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
-METHOD_LABELS = {"srpo": "SRPO", "refl": "ReFL", "direct_align": "Direct-Align", "dpo": "DPO"}
+METHOD_LABELS = {
+    "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO", "direct_align": "Direct-Align", "dpo": "DPO",
+    "flow_grpo": "Flow-GRPO", "mix_grpo": "MixGRPO", "nft": "DiffusionNFT", "refl": "ReFL", "srpo": "SRPO",
+}  # fmt: skip
 BASE_LABELS = {"demo": "Demo, 64 × 64"}
 
 
