@@ -136,7 +136,10 @@ class Remembers(Protocol):
     """A method that carries tensors from update to update. Checkpoints hold them; they are equal on every process."""
 
     def after_update(self, policy: Policy, update: int) -> None:
-        """Called after the last optimizer step of update number `update`, from 0. Nothing else may change the state."""
+        """Called after the last optimizer step of update number `update`, from 0.
+
+        Nothing else may change what is remembered: an update that was killed half-way leaves no trace.
+        """
         ...
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -133,11 +133,12 @@ class GroupMethod(Preferring):
 
     def summary(self, rewards: Tensor, advantages: Tensor) -> dict[str, Tensor]:
         """What to log of an update's samples."""
-        spread = group_std(rewards, self.group_size)
-        return {
-            "reward": rewards, "reward_std": spread, "zero_std": (spread == 0).float(), "advantage": advantages.abs(),
-            "advantage_limited": (advantages.abs() > self.advantage_limit).float(),
-        }  # fmt: skip
+        limited = (advantages.abs() > self.advantage_limit).float()
+        values = {"reward": rewards, "advantage": advantages.abs(), "advantage_limited": limited}
+        if self.group_size > 1:
+            spread = group_std(rewards, self.group_size)
+            values |= {"reward_std": spread, "zero_std": (spread == 0).float()}
+        return values
 
 
 def select(conditioning: Conditioning, places: Tensor, group_size: int) -> Conditioning:

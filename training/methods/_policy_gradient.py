@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from toolkit.errors import UsageError
@@ -59,6 +59,12 @@ class PolicyGradient(GroupMethod, Windowed):
     )
     clip_range: ClipRange = 1e-4
     kl_weight: KlWeight = 0.0
+
+    @model_validator(mode="after")
+    def _power_can_be_kept(self) -> PolicyGradient:
+        if self.dynamics in ("cps", "ddim") and self.noise_level > 1:
+            raise ValueError(f"{self.dynamics} needs a noise_level of at most 1: a step cannot be more than all noise")
+        return self
 
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Event]:
         """One report per trained step and network call."""

@@ -251,3 +251,10 @@ def test_diagnostics_by_hand() -> None:
 def test_groups_that_cannot_be_divided_are_refused(changes: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         PolicyGradient(**PLAIN | changes)
+
+
+@pytest.mark.parametrize("dynamics", ["cps", "ddim"])
+def test_more_noise_than_a_level_has_is_refused(dynamics: str) -> None:
+    with pytest.raises(ValueError, match="noise_level of at most 1"):
+        PolicyGradient(**PLAIN | {"dynamics": dynamics, "noise_level": 1.2})
+    assert PolicyGradient(**PLAIN | {"dynamics": "dance_sde", "noise_level": 1.2}).noise_level == 1.2
