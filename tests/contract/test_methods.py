@@ -177,6 +177,23 @@ def test_two_updates_change_the_lora_alone_and_a_resume_between_them_changes_not
     assert any(not torch.equal(expected[0][name], tensor) for name, tensor in fresh.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "flux", "sdxl"], indirect=True)
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_a_policy_gradient_meets_the_very_numbers_of_its_rollout(
+    policy: Policy, reward_of, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, guidance_scale: float
+) -> None:
+    """Every ratio is 1 before the first step, also in bfloat16 with a LoRA that does something: nothing is folded."""
+    monkeypatch.setattr(policy, "dtype", dtype)
+    for number, parameter in enumerate(policy.trainable().values()):
+        parameter.data += 0.05 * Rng(2, 0, (number,)).normal("lora", parameter.shape)[0]
+    method = quick_method("flow_grpo", guidance_scale=guidance_scale, minibatches=1, samples_per_call=4)
+    reports = list(reports_of(method, policy, reward_of("demo")))
+    ratios = [value for report in reports for name, value in report.metrics.items() if name.startswith("ratio")]
+    assert len(ratios) == len(reports) == 4
+    assert all(torch.equal(ratio, torch.ones_like(ratio)) for ratio in ratios)
+
+
 def test_settings_survive_the_way_through_a_recipe(method_name: str) -> None:
     method = quick_method(method_name)
     settings = json.loads(json.dumps(method.model_dump(mode="json")))
