@@ -16,7 +16,6 @@ from training.interpolants import expand
 from training.lockstep import alone, in_lockstep
 from training.methods._advantages import group_advantages
 from training.methods._policy_gradient import PolicyGradient
-from training.methods._surrogate import diagnostics
 from training.randomness import Rng
 from training.schedules import DdpmSchedule
 from training.stochastic import STDS, stochastic_trajectory, transition
@@ -231,18 +230,6 @@ def test_two_levels_that_are_one_timestep_are_refused_in_plain_words(bending_pol
     policy = bending_policy(schedule=DdpmSchedule((1 - BETAS).cumprod(0)))
     with pytest.raises(UsageError, match=r"one and the same timestep.*Leave `method.shift` empty"):
         run(policy, linear_reward(), batch, rng, shift=3.0, rollout_steps=50)
-
-
-def test_diagnostics_by_hand() -> None:
-    ratio, advantages = torch.tensor([1.3, 0.7, 1.3, 1.0]), torch.tensor([1.0, -1.0, -1.0, 1.0])
-    found = diagnostics(ratio, torch.tensor([0.0, 0.0, 0.0, 0.0]), advantages, 0.2)
-    assert found["clipped_above"].tolist() == [1, 0, 0, 0]
-    assert found["clipped_below"].tolist() == [0, 1, 0, 0]
-    assert found["clipped_one_sided"].item() == 0
-    assert found["effective_samples"].item() == pytest.approx(1.0)
-    lopsided = diagnostics(torch.tensor([1.3, 1.3]), torch.tensor([40.0, 0.0]), torch.ones(2), 0.2)
-    assert lopsided["clipped_one_sided"].item() == 1
-    assert lopsided["effective_samples"].item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
