@@ -49,6 +49,12 @@ def test_small_true_differences_are_not_taken_for_rounding() -> None:
     assert_close(group_advantages(rewards, 4), group_advantages(torch.arange(4.0), 4), rtol=1e-3, atol=1e-3)
 
 
+def test_a_deviation_of_nothing_is_padded_and_not_blown_up() -> None:
+    """Rewards 0 and 2e-8: deviation √2 e-8, to which 1e-8 is added."""
+    found = group_advantages(torch.tensor([0.0, 2e-8], dtype=torch.float64), 2)
+    assert_close(found, torch.tensor([-1.0, 1.0], dtype=torch.float64) / (2**0.5 + 1))
+
+
 @given(rewards=rewards, half=st.integers(1, 2))
 def test_best_and_worst_keeps_exactly_the_ends_of_each_group(rewards: torch.Tensor, half: int) -> None:
     advantages = group_advantages(rewards.double(), 4)

@@ -58,11 +58,12 @@ def test_the_mixtures_are_those_of_the_velocities(bending_policy, rng: Rng) -> N
     at, beta, shares = noised(bending_policy(), rng), 0.4, torch.tensor([0.5, -0.2]).double()
     method = Nft(**TOY | {"beta": beta})
     method._trailing = {"output": at.policy.output.detach() - 0.6}
-    loss, _ = method.loss(at, at.estimate(), shares, None)
+    loss, metrics = method.loss(at, at.estimate(), shares, None)
     v = at.policy.network(at.x_t, at.level)
     with at.policy.as_version(method._trailing):
         old = at.policy.network(at.x_t, at.level)
     sigma = at.level.sigma.reshape(-1, 1, 1, 1)
+    assert_close(metrics["old_distance"], (sigma * (v - old)).detach().square().flatten(1).mean(dim=1))
     terms = []
     for mixed in (beta * v + (1 - beta) * old, (1 + beta) * old - beta * v):
         difference = at.x_t - sigma * mixed - at.x0
@@ -89,6 +90,13 @@ def test_the_old_policy_paints_and_follows_ours(bending_policy, linear_reward, b
     policy.output.data += 5.0  # whoever learns does not matter for the pictures
     rewards.append(next(alone(method.losses(policy, linear_reward(), batch, rng))).metrics["reward"])
     assert_close(*rewards)
+
+
+def test_the_published_memories_of_the_old_policy() -> None:
+    """(flat, rate, limit): (0, 0.001, 0.5), and for written words (75, 0.0075, 0.999)."""
+    words = Nft(decay_flat=75, decay_rate=0.0075, decay_limit=0.999)
+    assert [Nft().decay(update) for update in (0, 100, 900)] == pytest.approx([0.0, 0.1, 0.5])
+    assert [words.decay(update) for update in (0, 75, 175, 900)] == pytest.approx([0.0, 0.0, 0.75, 0.999])
 
 
 def test_levels_are_spread_evenly_over_the_samplers_path(bending_policy, linear_reward, batch, rng: Rng) -> None:

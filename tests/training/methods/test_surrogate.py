@@ -20,11 +20,12 @@ def test_the_loss_and_its_gradient_in_all_six_cases() -> None:
 
 
 def test_clipping_is_counted_where_it_stops_the_gradient_on_each_side() -> None:
-    ratio, advantages = torch.tensor([1.3, 0.7, 1.3, 0.7, 1.0]), torch.tensor([1.0, -1.0, -1.0, 1.0, 1.0])
-    found = diagnostics(ratio, torch.zeros(5), advantages, 0.2)
-    assert found["clipped_above"].tolist() == [1, 0, 0, 0, 0]
-    assert found["clipped_below"].tolist() == [0, 1, 0, 0, 0]
-    assert found["clipped_one_sided"].item() == 0
+    ratio = torch.tensor([1.3, 0.7, 1.3, 0.7, 1.0, 1.0, 1.4, 1.1])
+    advantages = torch.tensor([1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 2.0, -1.0])
+    found = diagnostics(ratio, torch.zeros(8), advantages, 0.2)
+    assert found["clipped_above"].tolist() == [1, 0, 0, 0, 0, 0, 1, 0]
+    assert found["clipped_below"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    assert found["clipped_one_sided"].item() == pytest.approx((2 - 1) / 3)
 
 
 @pytest.mark.parametrize(("ratio", "advantage", "side"), [(1.3, 1.0, 1.0), (0.7, -1.0, -1.0), (1.0, 1.0, 0.0)])
