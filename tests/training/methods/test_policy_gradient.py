@@ -115,6 +115,16 @@ def test_clipping_stops_a_gradient_that_has_gone_far_enough(bending_policy, line
     assert not torch.allclose(free, held)
 
 
+def test_effective_samples_weigh_by_the_density_of_all_elements(bending_policy, linear_reward, batch, rng) -> None:
+    """The ratio is a mean over 12 elements; weights are its 12th power."""
+    _, reports = moved(bending_policy(), linear_reward(), batch, rng, 0.3, rollout_steps=2)
+    (report,) = reports
+    weights = report.metrics["ratio.0"] ** 12
+    expected = weights.sum() ** 2 / weights.square().sum() / len(weights)
+    assert expected < 0.99
+    assert_close(report.metrics["effective_samples"], expected)
+
+
 def test_the_guards_ratio_is_linear_in_how_far_the_mean_has_moved(bending_policy, linear_reward, batch, rng) -> None:
     """log ratio + KL = mean(z (mean - old)) / std, so in units of std: exp(mean(z (mean - old))), without bias."""
     _, plain = moved(bending_policy(), linear_reward(), batch, rng, 0.3)

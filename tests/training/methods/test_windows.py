@@ -51,6 +51,8 @@ def test_a_sliding_window_walks_to_the_last_noisy_step_and_begins_again() -> Non
     firsts = [choose(25, update, window="sliding", window_size=4)[0][0, 0].item() for update in range(0, 25 * 22, 25)]
     assert firsts == [*range(21), 0]
     assert choose(25, 24, window="sliding", window_size=4)[0][0].tolist() == [0, 1, 2, 3]
+    wide = {"window": "sliding", "window_size": 4, "window_stride": 3, "window_every": 10}
+    assert [choose(25, update, **wide)[0][0, 0].item() for update in (9, 10, 20, 70)] == [0, 3, 6, 0]
     trained, noisy = choose(25, 25, window="sliding", window_size=4)
     assert torch.equal(noisy.nonzero()[:, 1].reshape(8, 4), trained)
 
