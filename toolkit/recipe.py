@@ -246,8 +246,13 @@ def check(recipe: Recipe) -> None:
             f"`{method.name}` does not learn from `data.{recipe.data.kind}`.",
             action=f"Take it out, or choose a method that does: {', '.join(_learning_from(recipe.data.kind))}.",
         )
-    compares = settings.get("preference") == "relative"
-    if compares and "text_conditioned" not in _gives(trained):
+    preference = settings.get("preference")
+    if preference in ("relative", "positive") and not recipe.words:
+        raise UsageError(
+            f"`{method.name}` with `preference: {preference}` needs a control-word pair.",
+            action="Add words: {positive: ..., negative: ...}, or set `method.preference` to `plain`.",
+        )
+    if preference == "relative" and "text_conditioned" not in _gives(trained):
         raise UsageError(
             f"`{method.name}` would learn nothing: `{recipe.reward.name}` ignores text, so both words score the same.",
             action="Set `method.preference` to `plain`, or choose a reward that reads the prompt.",
@@ -279,7 +284,7 @@ def _missing(need: str, method: str, reward: str, base: str) -> str:
         "text_conditioned": f"`{method}` compares words, but the reward `{reward}` ignores text. Choose one that reads "
         "the prompt, or the method `direct_align` with `preference: plain`.",
         "differentiable": f"`{method}` follows the reward's gradient, but `{reward}` has none. "
-        "Choose a differentiable reward.",
+        "Choose a differentiable reward, or a method that needs none, such as `nft` or `flow_grpo`.",
         "words": f"`{method}` needs a control-word pair. Add words: {{positive: ..., negative: ...}}.",
         "pairs": f"`{method}` learns from preference pairs. Add data: {{pairs: FOLDER}}.",
         "photos": f"`{method}` learns from pictures with captions. Add data: {{photos: FOLDER}}.",

@@ -108,6 +108,22 @@ class Policy:
             self._activate(*before)
 
     @contextmanager
+    def as_version(self, adapter: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, the LoRA has the weights of an earlier `adapter_state()`; the original tensors come back untouched.
+
+        Without gradient: a graph made inside would be led back through the other weights.
+        """
+        originals = {name: parameter.data for name, parameter in self.trainable().items()}
+        try:
+            with torch.no_grad():
+                for name, parameter in self.trainable().items():
+                    parameter.data = adapter[name.replace(f".{ADAPTER}.", ".")].to(parameter)
+                yield
+        finally:
+            for name, parameter in self.trainable().items():
+                parameter.data = originals[name]
+
+    @contextmanager
     def folded(self) -> Iterator[None]:
         """Inside, the adapter is added into the weights: the same pictures for fewer operations, without gradient.
 

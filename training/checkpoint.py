@@ -1,7 +1,8 @@
-"""Exact resume. A checkpoint is complete or absent; with keyed randomness, weights and optimizer are all there is.
+"""Exact resume. A checkpoint is complete or absent; randomness is keyed, so weights, optimizer and method are all.
 
 checkpoints/000040/adapter.safetensors     the LoRA under peft's names
 checkpoints/000040/optimizer.safetensors   `<parameter>/<moment>`
+checkpoints/000040/method.safetensors      what the method carries from update to update; absent where that is nothing
 checkpoints/000040/state.json              update, length of events.jsonl, the recipe's digest
 """
 
@@ -22,6 +23,8 @@ from toolkit import atomic
 from toolkit.errors import UsageError
 from toolkit.run_folder import updates_in
 
+METHOD = "method.safetensors"
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -31,6 +34,7 @@ class Loaded:
     events_length: int
     adapter: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    method: dict[str, Tensor]
 
 
 class Checkpoints:
@@ -46,14 +50,17 @@ class Checkpoints:
         return updates_in(self.folder)
 
     def save(
-        self, update: int, adapter: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], events_length: int
-    ) -> None:
+        self, update: int, adapter: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], events_length: int,
+        method: Mapping[str, Tensor] | None = None,
+    ) -> None:  # fmt: skip
         """Write everything beside its place, flush it, then rename. Raises OSError; older checkpoints stay."""
         self.folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{update:06d}.", dir=self.folder))
         try:
             save_file(dict(adapter), building / "adapter.safetensors")
             save_file(dict(optimizer), building / "optimizer.safetensors")
+            if method:
+                save_file({name: tensor.contiguous() for name, tensor in method.items()}, building / METHOD)
             state = {"update": update, "events_length": events_length, "recipe": self._digest}
             state["samples_per_update"] = self._samples_per_update
             (building / "state.json").write_text(json.dumps(state), encoding="utf-8")
@@ -98,6 +105,7 @@ class Checkpoints:
             state["events_length"],
             load_file(path / "adapter.safetensors"),
             load_file(path / "optimizer.safetensors"),
+            load_file(path / METHOD) if (path / METHOD).exists() else {},
         )
 
     def adapter(self, update: int) -> dict[str, Tensor]:

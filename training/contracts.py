@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,28 @@ class Report:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class OptimizerStep:
+    """Yielded between two reports: the optimizer steps here, once every micro-batch and process has come this far.
+
+    The step at the end of an update is the trainer's own.
+    """
+
+
+@dataclass(eq=False)
+class Pool:
+    """Yielded for a statistic over all samples of an update: `values` [n, ...] of one micro-batch, no gradient.
+
+    When the method is asked to go on, `everyone` holds those of every micro-batch and process in the order of samples.
+    """
+
+    values: Tensor
+    everyone: Tensor = field(init=False)
+
+
+Event = Report | OptimizerStep | Pool
+
+
 class Policy(Protocol):
     """The base with its adapter, as a method sees it."""
 
@@ -90,6 +112,14 @@ class Policy(Protocol):
 
     def as_reference(self) -> AbstractContextManager[None]:
         """Inside, the adapter is off."""
+        ...
+
+    def as_version(self, adapter: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Inside, the adapter has the weights of an earlier `adapter_state()`; no gradient."""
+        ...
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """A copy of the adapter's weights."""
         ...
 
     def folded(self) -> AbstractContextManager[None]:
@@ -126,11 +156,33 @@ class Method(Protocol):
 
     needs: ClassVar[frozenset[str]]
 
-    def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
+    def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Event]:
         """Yield one report per backward pass; a yielded loss has gone backward, and its graph with it, before the next.
 
-        The caller may put one factor on all losses of an update, such as an accumulation's share.
+        The caller may put one factor on all losses of an update, such as an accumulation's share. A method that steps
+        more than once per update yields OptimizerStep between, and is led through its micro-batches side by side: until
+        a step, all of them see the same weights.
         """
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A method that carries tensors from update to update. Checkpoints hold them; they are equal on every process."""
+
+    def after_update(self, policy: Policy, update: int) -> None:
+        """Called after the last optimizer step of update number `update`, from 0.
+
+        Nothing else may change what is remembered: an update that was killed half-way leaves no trace.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What to save; empty before the first update."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state_dict`."""
         ...
 
 

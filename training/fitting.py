@@ -26,11 +26,19 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     Text encoders are not among them: every run lets them go once its prompts are encoded.
     """
     base, method = settings_of("bases", recipe.base), settings_of("methods", recipe.method)
+    yield from _slower(recipe, base, method)
+    yield from _coarser(recipe, base)
+    yield from _smaller(recipe, base)
+
+
+def _slower(recipe: Recipe, base: dict[str, Any], method: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     budget = recipe.training
     if base.get("gradient_checkpointing") is False:
         yield "gradient checkpointing", {"base.gradient_checkpointing": True}
     if method.get("branches") == "batched":
         yield "branches one after the other", {"method.branches": "sequential"}
+    if method.get("samples_per_call", 1) > 1:
+        yield "one picture per network call", {"method.samples_per_call": 1}
     if budget.batch_size > 1:
         steps = budget.batch_size * budget.gradient_accumulation
         yield f"batch 1 with {steps} accumulated", {
@@ -38,6 +46,9 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         }  # fmt: skip
     if recipe.validation.batch_size > 1:
         yield "checks one picture at a time", {"validation.batch_size": 1}
+
+
+def _coarser(recipe: Recipe, base: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     scorers = {"reward": recipe.reward, "validation.scorer": recipe.validation.scorer}
     wide = [place for place, section in scorers.items() if settings_of("rewards", section).get("dtype") == "float32"]
     if wide:
@@ -48,6 +59,9 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "nf4 weights", {"base.quantisation": "nf4"}
     if base.get("offload") is False:
         yield "weights in RAM", {"base.offload": True}
+
+
+def _smaller(recipe: Recipe, base: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if "width" in base:
         for share in (0.75, 0.5):
             sides = {

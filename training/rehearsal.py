@@ -17,7 +17,8 @@ from toolkit import prompts
 from toolkit.recipe import Recipe
 from training import blueprint, tables
 from training.batches import PromptBatches
-from training.contracts import Base, Conditioning, PromptBatch
+from training.contracts import Base, Conditioning, PromptBatch, Report
+from training.lockstep import alone
 from training.memory import VALIDATION, LiveBytes
 from training.observed import (
     AVERAGE,
@@ -190,12 +191,11 @@ class Rehearsal:
         batch, rng = self._batch_and_rng
         with self.counter.cost() as cost, self.counter.phase(BACKWARD):
             # a method may take a reward's gradient by itself; the other phases lie within
-            for report in self.method.losses(self.policy, self.reward, batch, rng):
-                report.loss.backward()
+            for event in alone(self.method.losses(self.policy, self.reward, batch, rng)):
+                if isinstance(event, Report):  # the optimizer's steps are all alike: the one below stands for them
+                    event.loss.backward()
         parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
-        with self.counter.phase(
-            AVERAGE
-        ):  # the trainer's all-reduce: all gradients in one row, and their mean beside it
+        with self.counter.phase(AVERAGE):  # as the trainer: all gradients in one row, and their mean beside it
             flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
             mean = torch.empty_like(flat)
             del flat, mean

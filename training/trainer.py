@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from toolkit.errors import Interrupted, TrainingError
@@ -19,8 +17,10 @@ from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
 from training import alarms, checkpoint, events, guards, previews
 from training.adapters import Policy
 from training.batches import Batches
-from training.contracts import Method, Reward
+from training.contracts import Event, Method, OptimizerStep, Remembers, Reward
 from training.interrupts import Interrupts
+from training.lockstep import in_lockstep
+from training.processes import Processes
 from training.validation import Panel, Renderer
 
 
@@ -47,6 +47,8 @@ class Trainer:
         self.recipe, self.run_folder, self.parts = recipe, run, parts
         self.accelerator, self.interrupts = accelerator, interrupts
         self.is_main = accelerator.is_main_process
+        self.processes = Processes(accelerator)
+        self.memory = parts.method if isinstance(parts.method, Remembers) else None
         self.parameters = parts.policy.trainable()
         self._alarms = getattr(parts.method, "alarms", ())  # of a method that names some
         settings = recipe.optimizer
@@ -103,6 +105,8 @@ class Trainer:
             return
         self.parts.policy.load_adapter(loaded.adapter)
         checkpoint.load_optimizer_state(self.optimizer, self.parameters, loaded.optimizer)
+        if self.memory:
+            self.memory.load_state_dict(loaded.method)
         self.update = loaded.update
         if self.is_main:
             events.cut(self.run_folder.events_file, loaded.events_length)
@@ -110,23 +114,43 @@ class Trainer:
             self._measure_base()
             with events.EventLog(self.run_folder.events_file) as log:
                 log.write("checkpoint", update=self.update)
-        self._checks = self._from_main(self._checks)
+        self._checks = self.processes.from_main(self._checks)
 
     def _train_update(self) -> None:
         started = time.perf_counter()
         self._warm_up()
         metrics: dict[str, list[Tensor]] = {}
+        norms: list[Tensor] = []
         accumulation = self.recipe.training.gradient_accumulation
-        for micro in range(accumulation):
-            batch, rng = self.parts.batches.micro_batch(self.update, micro)
-            for report in self.parts.method.losses(self.parts.policy, self.parts.reward, batch, rng):
-                self.accelerator.backward(report.loss / accumulation)
-                for name, value in {"loss": report.loss.detach(), **report.metrics}.items():
-                    metrics.setdefault(name, []).append(value.float().mean())
-        self._average_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.max_grad_norm)
-        means = self._average_metrics(metrics)
-        if not torch.isfinite(norm) or not math.isfinite(means["loss"]):
+        micro_batches = [self._losses(micro) for micro in range(accumulation)]
+        for event in in_lockstep(micro_batches, self.processes.everyone):
+            if isinstance(event, OptimizerStep):
+                norms.append(self._step())
+                continue
+            self.accelerator.backward(event.loss / accumulation)
+            for name, value in {"loss": event.loss.detach(), **event.metrics}.items():
+                metrics.setdefault(name, []).append(value.float().mean())
+        means = self.processes.average_metrics(metrics)
+        norms.append(self._step(means["loss"]))
+        if self.memory:
+            self.memory.after_update(self.parts.policy, self.update)
+        self.update += 1
+        seconds = time.perf_counter() - started
+        norm = torch.stack(norms).mean()
+        self._log.write("update", update=self.update, metrics=means, grad_norm=norm, seconds=seconds)
+        self._beat()
+
+    def _losses(self, micro: int) -> Iterator[Event]:
+        """A micro-batch is made when it is first asked, not before its turn."""
+        batch, rng = self.parts.batches.micro_batch(self.update, micro)
+        yield from self.parts.method.losses(self.parts.policy, self.parts.reward, batch, rng)
+
+    def _step(self, loss: float = 0.0) -> Tensor:
+        """One optimizer step; the gradient's norm. Raises TrainingError where it, or the loss, is not a number."""
+        parameters = list(self.parameters.values())
+        self.processes.average_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.max_grad_norm)
+        if not torch.isfinite(norm) or not math.isfinite(loss):
             raise TrainingError(
                 f"Training diverged at update {self.update + 1}: the loss or its gradient is not a number.",
                 cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
@@ -134,34 +158,13 @@ class Trainer:
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.update += 1
-        seconds = time.perf_counter() - started
-        self._log.write("update", update=self.update, metrics=means, grad_norm=norm, seconds=seconds)
-        self._beat()
+        return norm
 
     def _warm_up(self) -> None:
         settings = self.recipe.optimizer
         share = min(1.0, (self.update + 1) / (settings.warmup_updates + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * share
-
-    def _average_gradients(self) -> None:
-        """One all-reduce of all LoRA gradients; a parameter without gradient counts as zero on every process alike."""
-        if self.accelerator.num_processes == 1:
-            return
-        for parameter in self.parameters.values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        flat = torch.cat([parameter.grad.flatten() for parameter in self.parameters.values()])  # type: ignore[union-attr]
-        mean: Any = self.accelerator.reduce(flat, reduction="mean")
-        for parameter, part in zip(
-            self.parameters.values(), mean.split([p.numel() for p in self.parameters.values()]), strict=True
-        ):
-            parameter.grad = part.view_as(parameter).clone()
-
-    def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, float]:
-        mine = events.totals(metrics)
-        return events.means([mine] if self.accelerator.num_processes == 1 else gather_object([mine]))
 
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""
@@ -187,12 +190,13 @@ class Trainer:
                 "check", update=self.update, values=check.values, guards=lights, previews=names, alarms=heard
             )
             self._save()
-        self._checks = self._from_main(self._checks)
+        self._checks = self.processes.from_main(self._checks)
         return self._verdict()
 
     def _save(self) -> None:
         moments = checkpoint.optimizer_state(self.optimizer, self.parameters)
-        self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync())
+        memory = self.memory.state_dict() if self.memory else {}
+        self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync(), memory)
         self._log.write("checkpoint", update=self.update)
         verdict = self._verdict()
         self.checkpoints.retain(self.recipe.training.keep_checkpoints, {verdict.best, verdict.fallback})
@@ -208,7 +212,7 @@ class Trainer:
     def _wants_stop(self) -> bool:
         """Whether the user asked to end: a stop file ends well, a signal saves and raises Interrupted."""
         signal_number = self.interrupts.received
-        asked = self._from_main((signal_number, self.run_folder.stop_file.exists()))
+        asked = self.processes.from_main((signal_number, self.run_folder.stop_file.exists()))
         if asked[0] is None:
             return asked[1]
         if self.is_main:
@@ -232,11 +236,6 @@ class Trainer:
         """The panel compares with the base's pictures: a resumed run renders them again."""
         with self.parts.policy.as_reference():
             self.parts.panel.measure(self._render())
-
-    def _from_main(self, value: Any) -> Any:
-        if self.accelerator.num_processes == 1:
-            return value
-        return broadcast_object_list([value])[0]
 
     def _beat(self) -> None:
         if self.is_main and time.monotonic() - self._last_state > STATE_EVERY_SECONDS:

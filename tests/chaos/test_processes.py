@@ -31,9 +31,28 @@ def processes(run: RunFolder) -> int:
     return json.loads(run.environment_file.read_text())["processes"]
 
 
-def test_two_processes_train_what_one_does_with_accumulation(palate, chaos) -> None:
+GROUPS = {"preference": "relative", "group_size": 4, "rollout_steps": 4, "guidance_scale": 1.0}
+METHODS = {  # one pass; statistics over all processes and two steps per update; the same with a memory
+    "srpo": {},
+    "flow_grpo": {"name": "flow_grpo", "minibatches": 2, "advantage_scale": "global", "kl_weight": 0.0, **GROUPS},
+    "ddpo": {"name": "ddpo", "minibatches": 2, "history": 8, "least_history": 3, **GROUPS},
+    "nft": {"name": "nft", "minibatches": 2, "levels": 2, "decay_rate": 0.1, **GROUPS},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_what_one_does_with_accumulation(palate, chaos, method: str) -> None:
     """The first gradient stands in the optimizer: after one update exp_avg is (1 - beta1) times it, clipped."""
-    settings = ("--set", "training.updates=5", "--set", "validation.every=1", "--set", "training.keep_checkpoints=9")
+    chosen = ("--set", f"method={json.dumps(METHODS[method])}") if METHODS[method] else ()
+    settings = (
+        *chosen,
+        "--set",
+        "training.updates=5",
+        "--set",
+        "validation.every=1",
+        "--set",
+        "training.keep_checkpoints=9",
+    )
     runs = {}
     for name, how in (("two", ("--processes", "2")), ("one", ("--set", "training.gradient_accumulation=2"))):
         runs[name], child = palate.start_training(name, *settings, *how)
@@ -46,6 +65,10 @@ def test_two_processes_train_what_one_does_with_accumulation(palate, chaos) -> N
 
     assert of(1, "optimizer.safetensors", "/exp_avg") <= 1e-5
     assert of(5, "adapter.safetensors") <= 1e-4
+    if (runs["one"].checkpoints / "000005" / "method.safetensors").exists():
+        assert of(5, "method.safetensors") <= 1e-4
+    else:
+        assert method in ("srpo", "flow_grpo")
     assert [e["update"] for e in runs["two"].events("update")] == [1, 2, 3, 4, 5]  # only one of them writes
 
 

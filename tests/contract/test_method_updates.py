@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from toolkit.recipe import Section
 from toolkit.words import WordPair
-from training import checkpoint, tables
+from training import tables
 from training.adapters import Policy
 from training.contracts import PromptBatch
 from training.methods import METHODS
@@ -24,48 +22,6 @@ DIRECT = [name for name in METHODS if "differentiable" in tables.load_class(METH
 def quick(name: str):
     known = tables.load_class(METHODS, name).model_fields
     return tables.method(Section(name=name, settings={key: QUICK[key] for key in QUICK if key in known}))
-
-
-def train(method, policy: Policy, reward, optimizer: torch.optim.Optimizer, updates: range) -> None:
-    prompts = ["a cat", "a red car"]
-    for update in updates:
-        batch = PromptBatch(prompts, policy.base.encode(prompts), WORDS)
-        for report in method.losses(policy, reward, batch, Rng(7, update, (0, 1))):
-            report.loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-
-def adam(policy: Policy) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(policy.trainable().values(), lr=1e-3)
-
-
-@pytest.mark.parametrize("base_name", BASES, indirect=True)
-@pytest.mark.parametrize("name", DIRECT)
-def test_two_updates_move_the_lora_alone_and_a_resume_between_them_changes_no_bit(
-    name: str, policy: Policy, reward_of, tmp_path: Path
-) -> None:
-    method, reward, fresh = quick(name), reward_of("demo"), policy.adapter_state()
-    frozen = {key: value.clone() for key, value in policy.network.state_dict().items() if "lora_" not in key}
-    optimizer = adam(policy)
-    train(method, policy, reward, optimizer, range(2))
-    straight = policy.adapter_state()
-    assert any(not torch.equal(straight[key], fresh[key]) for key in straight)
-    assert all(torch.equal(policy.network.state_dict()[key], value) for key, value in frozen.items())
-
-    saved = checkpoint.Checkpoints(tmp_path, "digest", 2)
-    policy.load_adapter(fresh)
-    optimizer = adam(policy)
-    train(method, policy, reward, optimizer, range(1))
-    saved.save(1, policy.adapter_state(), checkpoint.optimizer_state(optimizer, policy.trainable()), 0)
-    policy.load_adapter(fresh)
-    optimizer = adam(policy)
-    loaded = saved.load()
-    assert loaded is not None
-    policy.load_adapter(loaded.adapter)
-    checkpoint.load_optimizer_state(optimizer, policy.trainable(), loaded.optimizer)
-    train(quick(name), policy, reward, optimizer, range(1, 2))
-    assert all(torch.equal(policy.adapter_state()[key], value) for key, value in straight.items())
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +9,10 @@ import torch
 
 from toolkit.recipe import Section
 from toolkit.words import WordPair
-from training import tables
+from training import checkpoint, tables
 from training.adapters import Policy
-from training.contracts import LikeBatch, PairBatch, PhotoBatch, PromptBatch
+from training.contracts import LikeBatch, OptimizerStep, PairBatch, PhotoBatch, PromptBatch, Remembers, Report
+from training.lockstep import alone
 from training.methods import METHODS
 from training.randomness import Rng
 from training.rewards import REWARDS
@@ -20,13 +20,15 @@ from training.rewards import REWARDS
 QUICK = {  # whichever of these a method has; the levels are ones that a noise-predicting family has too
     "rollout_steps": 3, "first_step": 1, "last_step": 2, "guidance_scale": 1.0, "shift": 1.0,
     "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7,
+    "group_size": 4, "minibatches": 2, "window_size": 1, "least_history": 4, "levels": 2,
 }  # fmt: skip
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
 
 
 def quick_method(name: str, **changes):
     known = tables.load_class(METHODS, name).model_fields
-    settings = {key: value for key, value in (QUICK | changes).items() if key in known}
+    given = QUICK | ({"levels": 1000} if name == "srpo" else {}) | changes  # there, the length of a grid
+    settings = {key: value for key, value in given.items() if key in known}
     return tables.method(Section(name=name, settings=settings))
 
 
@@ -47,10 +49,16 @@ def batch_for(policy: Policy, method, update: int = 1) -> PromptBatch:
     return PhotoBatch(**prompts, latents=one, weights=ones) if "photos" in method.needs else PromptBatch(**prompts)
 
 
+def reports_of(method, policy: Policy, reward, update: int = 1) -> Iterator[Report]:
+    """Without the optimizer steps between."""
+    events = alone(method.losses(policy, reward, batch_for(policy, method, update), Rng(7, update, (0, 1))))
+    return (event for event in events if isinstance(event, Report))
+
+
 def gradients(method, policy: Policy, reward) -> dict[str, torch.Tensor]:
     for parameter in policy.network.parameters():
         parameter.grad = None
-    for report in method.losses(policy, reward, batch_for(policy, method), Rng(7, 1, (0, 1))):
+    for report in reports_of(method, policy, reward):
         report.loss.backward()
     return {name: parameter.grad.clone() for name, parameter in policy.trainable().items()}
 
@@ -82,7 +90,7 @@ def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator
 
 def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
     method, reports = quick_method(method_name), 0
-    for report in method.losses(policy, fitting, batch_for(policy, method), Rng(7, 1, (0, 1))):
+    for report in reports_of(method, policy, fitting):
         reports += 1
         report.loss.backward()  # before the next is asked for, as the contract says
         assert report.loss.ndim == 0
@@ -125,43 +133,83 @@ def test_an_update_leaves_the_base_weights_untouched(method_name: str, policy: P
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
-def updated(policy: Policy, method, reward, optimizer: torch.optim.Optimizer, update: int) -> dict[str, torch.Tensor]:
-    """The LoRA after one more update."""
-    optimizer.zero_grad()
-    for report in method.losses(policy, reward, batch_for(policy, method, update), Rng(7, update, (0, 1))):
-        report.loss.backward()
-    optimizer.step()
-    return policy.adapter_state()
+class Training:
+    """Updates as the trainer makes them, and all that a checkpoint keeps of them."""
+
+    def __init__(self, method, policy: Policy, reward) -> None:
+        self.method, self.policy, self.reward = method, policy, reward
+        self.parameters = policy.trainable()
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=1e-3)
+
+    def update(self, number: int) -> None:
+        events = self.method.losses(
+            self.policy, self.reward, batch_for(self.policy, self.method, number), Rng(7, number, (0, 1))
+        )
+        for event in alone(events):
+            if isinstance(event, OptimizerStep):
+                self._step()
+            else:
+                event.loss.backward()
+        self._step()
+        if isinstance(self.method, Remembers):
+            self.method.after_update(self.policy, number)
+
+    def _step(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> tuple[dict, dict, dict]:
+        memory = self.method.state_dict() if isinstance(self.method, Remembers) else {}
+        return self.policy.adapter_state(), checkpoint.optimizer_state(self.optimizer, self.parameters), memory
+
+    def restore(self, state: tuple[dict, dict, dict]) -> None:
+        self.policy.load_adapter(state[0])
+        checkpoint.load_optimizer_state(self.optimizer, self.parameters, state[1])
+        if isinstance(self.method, Remembers):
+            self.method.load_state_dict(state[2])
 
 
 @pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v"], indirect=True)
-def test_two_updates_with_a_stop_between_them_end_in_the_same_bytes(
-    method_name: str, base_name: str, policy: Policy, fitting
+def test_two_updates_change_the_lora_alone_and_a_resume_between_them_changes_nothing(
+    method_name: str, policy: Policy, fitting
 ) -> None:
-    """Flow, noise and v prediction: only the LoRA changes, and nothing but it and the moments is remembered."""
+    """On flow, noise and v prediction; bit for bit, optimizer and what the method remembers included."""
     frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
-    fresh, method = policy.adapter_state(), quick_method(method_name)
-    ends = []
-    for stops in (False, True):
-        policy.load_adapter(fresh)
-        optimizer = torch.optim.AdamW(policy.trainable().values(), lr=0.01)
-        between = updated(policy, method, fitting, optimizer, 1)
-        if stops:
-            moments = copy.deepcopy(optimizer.state_dict())
-            policy.load_adapter(fresh)
-            policy.load_adapter(between)
-            method = tables.method(Section(name=method_name, settings=method.model_dump()))  # settings, there and back
-            optimizer = torch.optim.AdamW(policy.trainable().values(), lr=0.01)
-            optimizer.load_state_dict(moments)
-        ends.append(updated(policy, method, fitting, optimizer, 2))
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in fresh)
-    assert any(not torch.equal(ends[0][name], between[name]) for name in fresh)
-    assert any(not torch.equal(between[name], fresh[name]) for name in fresh)
+    fresh, straight = policy.adapter_state(), Training(quick_method(method_name), policy, fitting)
+    straight.update(0)
+    saved = straight.state()
+    straight.update(1)
+    expected = straight.state()
+    policy.load_adapter(fresh)
+    resumed = Training(quick_method(method_name), policy, fitting)
+    resumed.restore(saved)
+    resumed.update(1)
+    for ours, theirs in zip(resumed.state(), expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     after = dict(policy.network.named_parameters())
     assert all(torch.equal(after[name], tensor) for name, tensor in frozen.items())
+    assert any(not torch.equal(expected[0][name], tensor) for name, tensor in fresh.items())
 
 
-@pytest.mark.parametrize("reward_name", [n for n in REWARDS if "differentiable" in tables.load_class(REWARDS, n).gives])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "flux", "sdxl"], indirect=True)
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_a_policy_gradient_meets_the_very_numbers_of_its_rollout(
+    policy: Policy, reward_of, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, guidance_scale: float
+) -> None:
+    """Every ratio is 1 before the first step, also in bfloat16 with a LoRA that does something: nothing is folded."""
+    monkeypatch.setattr(policy, "dtype", dtype)
+    for number, parameter in enumerate(policy.trainable().values()):
+        parameter.data += 0.05 * Rng(2, 0, (number,)).normal("lora", parameter.shape)[0]
+    method = quick_method("flow_grpo", guidance_scale=guidance_scale, minibatches=1, samples_per_call=4)
+    reports = list(reports_of(method, policy, reward_of("demo")))
+    ratios = [value for report in reports for name, value in report.metrics.items() if name.startswith("ratio")]
+    assert len(ratios) == len(reports) == 4
+    assert all(torch.equal(ratio, torch.ones_like(ratio)) for ratio in ratios)
+
+
+@pytest.mark.parametrize("reward_name", [n for n in REWARDS if not tables.load_class(REWARDS, n).held_out])
 @pytest.mark.parametrize("base_name", ["tiny_unet"], indirect=True)
 def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy, reward_of, reward_name: str) -> None:
     missing = (

@@ -146,6 +146,19 @@ def test_srpo_without_words_is_refused() -> None:
     assert "needs a control-word pair" in refusal({"method": "srpo"})
 
 
+@pytest.mark.parametrize("method", ["refl", {"name": "flow_grpo", "preference": "positive"}])
+def test_comparing_words_without_words_is_refused(method: Any) -> None:
+    assert "needs a control-word pair. Add words" in refusal({"method": method})
+    name = method if isinstance(method, str) else method["name"]
+    assert recipe.parse({"method": {"name": name, "preference": "plain"}}).words == ()
+
+
+def test_a_reward_without_gradient_trains_a_group_method() -> None:
+    content = {"words": WORDS, "method": "nft", "reward": "remote"}
+    assert recipe.parse(content).reward.name == "remote"
+    assert "or a method that needs none, such as `nft`" in refusal(content | {"method": "srpo"})
+
+
 def test_a_recipe_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     for content in (b"name: [", b"\xff\xfe\x00", b"- a\n- b\n"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +55,16 @@ class LinearPolicy:
 
     def folded(self) -> nullcontext:
         return nullcontext()
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        return {"output": self.output.detach().clone()}
+
+    @contextmanager
+    def as_version(self, adapter: dict[str, Tensor]) -> Iterator[None]:
+        ours, self.output.data = self.output.data, adapter["output"]
+        with torch.no_grad():
+            yield
+        self.output.data = ours
 
 
 class BendingPolicy(LinearPolicy):

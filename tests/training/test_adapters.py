@@ -141,6 +141,37 @@ def test_as_reference_is_exactly_the_base_and_ends() -> None:
     assert not torch.allclose(with_lora, bases_answer())
 
 
+def test_as_version_answers_as_it_did_then_and_ends() -> None:
+    policy = trained()
+    then, version = answer(policy), policy.adapter_state()
+    for parameter in policy.trainable().values():
+        parameter.data *= 1.5
+    now = answer(policy)
+    with policy.as_version(version):
+        assert torch.equal(answer(policy), then)
+        assert not answer(policy).requires_grad
+        with policy.as_reference():
+            assert torch.equal(answer(policy), bases_answer())
+        with policy.folded():
+            assert_close(answer(policy), then, rtol=1e-5, atol=1e-5)
+    assert torch.equal(answer(policy), now)
+    assert now.requires_grad
+
+
+def test_a_version_asked_on_the_way_does_not_change_the_gradient() -> None:
+    """Its weights lie in the parameters for a while, and a graph that was made before still leads to ours."""
+    found = []
+    for ask in (False, True):
+        policy = trained()
+        loss = answer(policy).square().sum()
+        if ask:
+            with policy.as_version({name: torch.zeros_like(t) for name, t in policy.adapter_state().items()}):
+                answer(policy)
+        loss.backward()
+        found.append([parameter.grad for parameter in policy.trainable().values()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_folded_gives_the_same_answer_and_restores_the_weights_bit_for_bit() -> None:
     policy = trained()
     weights = {name: parameter.detach().clone() for name, parameter in policy.network.named_parameters()}

@@ -39,6 +39,16 @@ def test_what_was_saved_comes_back(checkpoints: Checkpoints) -> None:
     assert set(checkpoints.adapter(10)) == set(ADAPTER)
 
 
+def test_what_a_method_remembers_is_kept_with_the_rest(checkpoints: Checkpoints) -> None:
+    memory = {"names": torch.tensor([3, 2**60]), "old/a": torch.full((2, 2), 0.25)}
+    checkpoints.save(10, ADAPTER, MOMENTS, 0, memory)
+    loaded = checkpoints.load().method
+    assert loaded.keys() == memory.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in memory.items())
+    save(checkpoints, 20)
+    assert checkpoints.load().method == {}
+
+
 def test_the_newest_is_loaded_unless_another_is_asked_for(checkpoints: Checkpoints) -> None:
     assert checkpoints.load() is None
     save(checkpoints, 5, 1000, 20)

@@ -44,6 +44,13 @@ def test_the_harmless_come_first() -> None:
     assert names[5:] == ["nf4 weights", "weights in RAM", "768x768", "512x512", "rank 8"]
 
 
+def test_a_group_is_cut_into_single_pictures_before_the_batch_is() -> None:
+    group = recipe.parse({"method": "flow_grpo", "words": WORDS, "training": {"batch_size": 2}})
+    switches = dict(fitting.switches(group))
+    assert list(switches)[:2] == ["one picture per network call", "batch 1 with 2 accumulated"]
+    assert fitting.changed(group, switches["one picture per network call"]).method.settings["samples_per_call"] == 1
+
+
 def test_no_more_is_switched_than_is_needed() -> None:
     assert fit(24 + 8 * 4) == (["gradient checkpointing"], 1)
     assert fit(24 + 8 * 2) == (["gradient checkpointing", "branches one after the other"], 2)

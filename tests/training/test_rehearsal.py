@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from toolkit import recipe
-from toolkit.recipe import Recipe
+from toolkit.recipe import Recipe, Section
 from training import blueprint, tables
 from training.bases import BASES
 from training.memory import LiveBytes
@@ -77,6 +77,14 @@ def hold(predicted: Findings, measured: Findings) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_rehearsal_predicts_a_real_run(world: str, tmp_path: Path) -> None:
     hold(*predicted_and_measured(recipe_of(world, shapes(world)[0], tmp_path)))
+
+
+@pytest.mark.parametrize("method", ["flow_grpo", "nft"])
+def test_the_rehearsal_predicts_a_group_methods_run(method: str, tmp_path: Path) -> None:
+    """Rollouts with and without the LoRA folded in, the base's own calls, several pictures per prompt."""
+    settings = {"name": method, "rollout_steps": 3, "group_size": 4, "samples_per_call": 3}
+    content = recipe_of("sd15", {"training.batch_size": 2, "base.width": 64, "base.height": 64}, tmp_path)
+    hold(*predicted_and_measured(content.model_copy(update={"method": Section.model_validate(settings)})))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from toolkit.recipe import Recipe, parse
 from toolkit.run_folder import RunFolder
 from training.adapters import Policy
 from training.batches import PromptBatches
-from training.contracts import Report
+from training.contracts import OptimizerStep, Pool, Report
+from training.randomness import Rng
 from training.schedules import FlowSchedule
 from training.trainer import Parts, Trainer
 
@@ -48,6 +50,36 @@ class Pull:
         answer = policy.network(rng.normal("x", (4,)))
         loss = scale * (answer - rng.normal("target", (4,))).square().mean()
         yield Report(loss, {"answer": answer.detach().mean()})
+
+
+class Twice(Pull):
+    """Two optimizer steps per update on the same samples, with a weight from all of them and one from memory."""
+
+    def __init__(self, at: dict | None = None) -> None:
+        super().__init__(at)
+        self.memory = torch.zeros(())
+        self.pooled: list[torch.Tensor] = []
+
+    def losses(self, policy: Policy, reward, batch, rng):
+        pool = Pool(rng.uniform("weight"))
+        yield pool
+        self.pooled.append(pool.everyone)
+        weight = pool.everyone.max() + self.memory
+        for number in range(2):
+            if number:
+                yield OptimizerStep()
+            for report in super().losses(policy, reward, batch, rng):
+                yield replace(report, loss=weight * report.loss)
+
+    def after_update(self, policy: Policy, update: int) -> None:
+        mean = torch.stack([p.detach().abs().mean() for p in policy.trainable().values()]).mean()
+        self.memory = 0.5 * self.memory + mean
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"memory": self.memory}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        self.memory = state["memory"]
 
 
 def toy_policy() -> Policy:
@@ -225,9 +257,10 @@ def test_what_an_alarm_falls_back_on_is_still_there_however_long_something_else_
     assert run.checkpoints.adapter(verdict.best)
 
 
-def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
-    whole = trainer(tmp_path / "whole", Pull(), recipe(batch_size=4))
-    parts = trainer(tmp_path / "parts", Pull(), recipe(batch_size=2, gradient_accumulation=2))
+@pytest.mark.parametrize("method", [Pull, Twice])
+def test_accumulation_is_one_larger_batch(tmp_path: Path, method: type[Pull]) -> None:
+    whole = trainer(tmp_path / "whole", method(), recipe(batch_size=4))
+    parts = trainer(tmp_path / "parts", method(), recipe(batch_size=2, gradient_accumulation=2))
     whole.run()
     parts.run()
     for name, tensor in weights(whole).items():
@@ -243,3 +276,47 @@ def test_the_learning_rate_warms_up_evenly(straight: Trainer) -> None:
         run._warm_up()
         rates.append(run.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01])
+
+
+def test_inner_steps_move_the_weights_between_the_passes_of_one_update(tmp_path: Path) -> None:
+    run = trainer(tmp_path / "run", Twice(), recipe(updates=1))
+    answers: list[float] = []
+    watched = run.parts.method.losses
+
+    def losses(*arguments):
+        for event in watched(*arguments):
+            answers.extend([event.metrics["answer"].item()] if isinstance(event, Report) else [])
+            yield event
+
+    run.parts.method.losses = losses
+    run.run()
+    assert len(answers) == 2
+    assert answers[0] != answers[1]  # the same samples, asked again
+    assert {int(state["step"]) for state in run.optimizer.state.values()} == {2}
+
+
+def test_a_pool_holds_every_sample_of_the_update_in_order(tmp_path: Path) -> None:
+    pooled = []
+    for name, settings in (("whole", {"batch_size": 4}), ("parts", {"batch_size": 2, "gradient_accumulation": 2})):
+        run = trainer(tmp_path / name, Twice(), recipe(updates=1, **settings))
+        run.run()
+        pooled += run.parts.method.pooled
+    assert all(torch.equal(one, Rng(3, 0, (0, 1, 2, 3)).uniform("weight")) for one in pooled)
+
+
+@pytest.mark.parametrize("killed_before", [1, 3, 4, 8])
+def test_what_a_method_remembers_survives_a_kill(tmp_path: Path, killed_before: int) -> None:
+    straight = trainer(tmp_path / "straight", Twice())
+    straight.run()
+    folder = tmp_path / "killed"
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer(folder, Twice({killed_before: fail})).run()
+    resumed = trainer(folder, Twice())
+    resumed.run()
+    assert_same_run(resumed, straight)
+    assert torch.equal(resumed.parts.method.memory, straight.parts.method.memory)
+    assert straight.checkpoints.load().method.keys() == {"memory"}
+
+
+def test_a_method_that_remembers_nothing_leaves_no_file(straight: Trainer) -> None:
+    assert not list(straight.checkpoints.folder.rglob("method.safetensors"))

@@ -20,9 +20,11 @@ Tree = dict[str, Any]
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
 METHOD_LABELS = {
-    "srpo": "SRPO", "refl": "ReFL", "direct_align": "Direct-Align", "dpo": "DPO", "dpo_cm": "DPO-C&M", "sdpo": "SDPO",
-    "sipo": "SIPO", "inpo": "InPO", "smpo": "SmPO", "kto": "KTO", "mapo": "MaPO", "ipo": "IPO", "dspo": "DSPO",
-    "dmpo": "DMPO", "sft": "Plain fine-tuning",
+    "align_prop": "AlignProp", "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO", "direct_align": "Direct-Align",
+    "dmpo": "DMPO", "dpo": "DPO", "dpo_cm": "DPO-C&M", "draft": "DRaFT", "drtune": "DRTune", "dspo": "DSPO",
+    "flow_bp": "FlowBP", "flow_grpo": "Flow-GRPO", "inpo": "InPO", "ipo": "IPO", "kto": "KTO",
+    "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO", "nft": "DiffusionNFT", "refl": "ReFL",
+    "sdpo": "SDPO", "sft": "Plain fine-tuning", "sipo": "SIPO", "smpo": "SmPO", "srpo": "SRPO",
 }  # fmt: skip
 BASE_LABELS = {"demo": "Demo, 64 × 64"}
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from toolkit.words import positive_and_negative
 from training.augmentations import augment
 from training.contracts import PhotoBatch, Policy, PromptBatch, Reward
+from training.methods._preferring import Preferring
 from training.randomness import Rng
 from training.rollout import sample
 
@@ -75,22 +75,9 @@ class CleanStart(DirectReward):
         return batch.latents if isinstance(batch, PhotoBatch) and not own else self.rollout(policy, noise, batch)
 
 
-class WordedReward(DirectReward):
+class WordedReward(DirectReward, Preferring):
     """For methods that are not themselves about words: how a control-word pair becomes one score."""
-
-    preference: Literal["relative", "positive", "plain"] = Field(
-        default="relative",
-        description="relative: positive minus negative word; positive: that word alone; plain: the prompt alone.",
-    )
-
-    def preference_target(self, reward: Reward, batch: PromptBatch) -> Any:
-        """The target whose scores `preference_score` reads."""
-        if self.preference == "plain":
-            return reward.target([[prompt] for prompt in batch.prompts])
-        texts = positive_and_negative(batch.prompts, batch.words)
-        return reward.target(texts if self.preference == "relative" else [pair[:1] for pair in texts])
 
     def preference_score(self, policy: Policy, reward: Reward, latents: Tensor, target: Any, rng: Rng) -> Tensor:
         """One score per picture, [B], with gradient to the latents."""
-        scores = self.see(policy.decode(latents), reward, target, rng)
-        return scores[:, 0] - scores[:, 1] if self.preference == "relative" else scores[:, 0]
+        return self.preferred(self.see(policy.decode(latents), reward, target, rng))
