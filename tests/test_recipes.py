@@ -40,7 +40,8 @@ def test_a_ready_recipe_fits_its_parts(path: Path) -> None:
     ]  # fmt: skip
     for table, section in sections:
         tables.settings_model(tables.load_class(table, section.name))(**section.settings)
-    assert tables.load_class(METHODS, content.method.name).needs <= {"differentiable", "text_conditioned", "words"}
+    given = {"differentiable", "text_conditioned", "words", content.data.kind}
+    assert tables.load_class(METHODS, content.method.name).needs <= given
     assert content.reward.name != content.validation.scorer.name
     assert content.words
 

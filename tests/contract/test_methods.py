@@ -20,7 +20,7 @@ from training.rewards import REWARDS
 QUICK = {  # whichever of these a method has; the levels are ones that a noise-predicting family has too
     "rollout_steps": 3, "first_step": 1, "last_step": 2, "guidance_scale": 1.0, "shift": 1.0,
     "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7,
-    "group_size": 4, "minibatches": 2, "window_size": 1, "least_history": 4, "levels": 2,
+    "group_size": 4, "minibatches": 2, "window_size": 1, "least_history": 4, "levels": 2, "mask_below": 0.0,
 }  # fmt: skip
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
 
