@@ -14,10 +14,17 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from training.alarms import Alarm
 from training.contracts import Conditioning, Policy, Pool, PromptBatch, Reward
 from training.methods._advantages import best_and_worst, group_advantages, group_std
 from training.methods._preferring import Preferring
 from training.randomness import Rng
+
+EVEN = Alarm(
+    "zero_std", 0.5,
+    "Most groups' pictures score alike, so there is nothing to prefer: the prompts are too easy or too hard, or the "
+    "reward is too coarse. Change them, or raise noise_level or group_size.",
+)  # fmt: skip
 
 # Settings whose default is a paper's own.
 GroupSize = Annotated[int, Field(ge=2, le=512, description="Pictures per prompt; training.batch_size counts prompts.")]
@@ -47,6 +54,7 @@ class GroupMethod(Preferring):
     """Settings and steps of methods that compare several pictures of one prompt. The reward needs no gradient."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    alarms: ClassVar[tuple[Alarm, ...]] = (EVEN,)
 
     group_size: GroupSize = 24
     rollout_steps: RolloutSteps = 10

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from toolkit.errors import UsageError
+from training.alarms import Alarm
 from training.contracts import Event, OptimizerStep, Policy, PromptBatch, Report, Reward
-from training.methods._groups import GroupMethod, Piece, select
+from training.methods._groups import EVEN, GroupMethod, Piece, select
 from training.methods._surrogate import clipped_loss, diagnostics
 from training.methods._windows import Windowed
 from training.randomness import Rng
@@ -49,8 +50,17 @@ class Rollout:
     trained: Tensor  # [n, T]
 
 
+ONE_SIDED = Alarm(
+    "clipped_one_sided", 0.3,
+    "Clipping stops one side only: the ratio is biased, and good pictures stop counting before bad ones, or the "
+    "reverse. Set ratio: guard, or lower the learning rate.",
+)  # fmt: skip
+
+
 class PolicyGradient(GroupMethod, Windowed):
     """Settings and steps of the family. Densities are those of the Gaussian step, as means over a sample's elements."""
+
+    alarms: ClassVar[tuple[Alarm, ...]] = (EVEN, ONE_SIDED)
 
     dynamics: StepNoise = "flow_sde"
     noise_level: NoiseLevel = 0.7

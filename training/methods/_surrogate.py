@@ -18,8 +18,7 @@ def diagnostics(ratio: Tensor, log_ratio: Tensor, advantages: Tensor, clip_range
     """
     above = ((ratio > 1 + clip_range) & (advantages > 0)).float()
     below = ((ratio < 1 - clip_range) & (advantages < 0)).float()
-    clipped = (above + below).mean()
-    one_sided = (above.mean() - below.mean()) / clipped.clamp(min=1e-12)
+    one_sided = (above.mean() - below.mean()).abs()
     weights = log_ratio.softmax(dim=0)
     return {
         "clipped_above": above, "clipped_below": below, "clipped_one_sided": one_sided,
