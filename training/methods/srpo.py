@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from toolkit.words import positive_and_negative
 from training import interpolants
 from training.contracts import Policy, PromptBatch, Report, Reward
+from training.methods._branches import EDGE, Branch, Branches
 from training.methods._direct import CleanStart, recover_error
 from training.randomness import Rng
 from training.schedules import Level
 
-EDGE = 5  # the published code draws m in {5, …, T - 5}
 
-
-@dataclass(frozen=True)
-class Branch:
-    """One network call: from noise level `sigma_in` [B] to `target` [B], scored with `weights` [B, 2] on (pos, neg)."""
-
-    name: str
-    sigma_in: Tensor
-    target: Tensor
-    weights: Tensor
-    share: float
-
-
-class Srpo(CleanStart):
-    """Semantic Relative Preference Optimization (arXiv:2509.06942), with inversion-based regularisation.
-
-    Levels and discounts follow the published FLUX recipe, labelled by sigma instead of by index: "early" is the noisy
-    end of the trained range, "late" the clean end.
-    """
+class Srpo(CleanStart, Branches):
+    """Semantic Relative Preference Optimization (arXiv:2509.06942), with inversion-based regularisation."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"differentiable", "text_conditioned", "words"})
 
@@ -44,25 +27,6 @@ class Srpo(CleanStart):
         default=3.0, gt=0, le=100, description="Shift of the rollout's noise levels (3 for FLUX)."
     )
     guidance_scale: float = Field(default=3.5, ge=0, le=50, description="Guidance of the call that carries gradient.")
-    sigma_low: float = Field(default=0.75, gt=0, lt=1, description="Late (clean) end of the trained noise levels.")
-    sigma_high: float = Field(
-        default=27 / 28, gt=0, le=0.97, description="Early (noisy) end; above 0.97 structure breaks."
-    )
-    levels: int = Field(default=1000, ge=12, le=100_000, description="Length T of the grid of trained levels.")
-    known_share: float = Field(
-        default=0.9, ge=0, lt=1, description="Share q of the injected noise that stays known; step = (1 - q) T."
-    )
-    inversion: float = Field(
-        default=1.0, ge=0, le=4, description="Weight of the inversion branch, the regulariser; 0 turns it off."
-    )
-    form: Literal["code", "paper"] = Field(
-        default="code",
-        description="Relative reward: (1+k) pos - neg (released code) or k pos + (1-k) neg (paper, eq. 10).",
-    )
-    positive_early: float = Field(default=0.25, ge=-2, le=2, description="k of the denoise branch at the noisy end.")
-    positive_late: float = Field(default=0.1, ge=-2, le=2, description="k of the denoise branch at the clean end.")
-    inversion_early: float = Field(default=0.01, ge=-2, le=2, description="k of the inversion branch at the noisy end.")
-    inversion_late: float = Field(default=0.3, ge=-2, le=2, description="k of the inversion branch at the clean end.")
     margin: float | None = Field(default=0.7, description="relu(margin - reward); empty: the reward itself.")
     recover: Literal["code", "paper"] = Field(
         default="code", description="Divide by the target level's alpha (code) or the input's (eq. 5)."
@@ -77,12 +41,6 @@ class Srpo(CleanStart):
         default="batched", description="sequential halves the memory; same gradient."
     )
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Srpo:
-        if self.sigma_low >= self.sigma_high:
-            raise ValueError("sigma_low < sigma_high must hold")
-        return self
-
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
         """One report for both branches together, or one each."""
         noise = rng.normal("noise", policy.latent_shape, shared=self.shared_noise)
@@ -91,29 +49,6 @@ class Srpo(CleanStart):
         drawn = self.draw_branches(rng.integer("level", EDGE, self.levels - EDGE))
         for group in [drawn] if self.branches == "batched" else [[branch] for branch in drawn]:
             yield self._report(policy, reward, batch, rng, x0, known, group)
-
-    def draw_branches(self, m: Tensor) -> list[Branch]:
-        """The denoise and the inversion branch at grid position m [B]; both recover at the same level."""
-        size = self.levels
-        grid = torch.linspace(self.sigma_high, self.sigma_low, size, device=m.device)  # entry 0 is the noisiest
-        width = torch.minimum(torch.minimum(size - m, m), torch.tensor(self.step_in_grid(), device=m.device))
-        target = grid[size - m]
-        early = m / (size - 1)
-        k_denoise = self.positive_late + (self.positive_early - self.positive_late) * early
-        k_invert = self.inversion_late + (self.inversion_early - self.inversion_late) * (m - width) / (size - 1)
-        denoise = Branch("denoise", grid[size - m - width], target, self._weights(k_denoise), 0.5)
-        cleaner = (size - m + width).clamp(max=size - 1)
-        invert = Branch("inversion", grid[cleaner], target, self._weights(k_invert).flip(1), 0.5 * self.inversion)
-        return [denoise, invert] if self.inversion > 0 else [denoise]
-
-    def step_in_grid(self) -> int:
-        """κ = int((1 - q) T) + 1 grid entries between input and target (100 for q = 0.9, T = 1000, as released)."""
-        return int((1 - self.known_share) * self.levels) + 1
-
-    def _weights(self, k: Tensor) -> Tensor:
-        """Weights of the (wanted, unwanted) word's reward, [B, 2]."""
-        pair = (1 + k, -torch.ones_like(k)) if self.form == "code" else (k, 1 - k)
-        return torch.stack(pair, dim=1)
 
     def _report(
         self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng,
