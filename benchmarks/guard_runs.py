@@ -3,13 +3,14 @@
     python benchmarks/guard_runs.py --output runs/guards
 
 A healthy run counts as a false alarm when its verdict names a guard. A bad run must be named, and the checkpoint it
-keeps must not be worse than the base by the second reward on the test prompts.
+keeps must not be worse than the base, by the second reward and by subject R@5 on the test prompts.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from demo_runs import Job, markdown, report, run, verdict
 
@@ -17,6 +18,7 @@ from toolkit.run_folder import RunFolder
 
 HEALTHY = (("3d render", "line art"), ("3d render", "flat icon"), ("cartoon", "line art"), ("flat icon", "line art"))
 SEEDS = (42, 43, 44)
+BAD_SEEDS = (46, 47)  # untouched when the rule of what is kept after an alarm was fixed (on 7, 42 and 45)
 BAD = {
     "learning rate 1e-3": ("demo", ("optimizer.learning_rate=0.001", "training.updates=200")),
     "no augmentation": (
@@ -44,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    rows = [["run", "verdict", "alarm", "second reward, base → kept"]]
+    rows = [["run", "verdict", "alarm", "second reward, base → kept", "subject R@5, base → kept"]]
     for positive, negative in HEALTHY:
         for seed in SEEDS:
             words = f"words={{positive: {positive}, negative: {negative}}}"
@@ -54,17 +56,25 @@ def main() -> None:
             )
             rows.append(_row(name, run(job)))
     for name, (recipe, settings) in BAD.items():
-        rows.append(_row(f"bad: {name}", run(Job(recipe, settings, options.output / f"bad-{name.replace(' ', '_')}"))))
+        for seed in BAD_SEEDS:
+            folder = options.output / f"bad-{name.replace(' ', '_')}-{seed}"
+            rows.append(
+                _row(f"bad: {name}, seed {seed}", run(Job(recipe, (*settings, f"training.seed={seed}"), folder)))
+            )
     print(markdown(rows))
 
 
 def _row(name: str, finished: RunFolder) -> list[str]:
     said = verdict(finished)
-    kept = ""
-    if finished.lora_files():
+    second, recall = "the base is kept", ""
+    if said["best"]:
         table = report(finished)
-        kept = f"{table['base']['second']:+.3f} → {table['aligned']['second']:+.3f}"
-    return [name, said["sentence"], "yes" if said["alarms"] else "no", kept]
+        second, recall = (_change(table, key) for key in ("second", "recall"))
+    return [name, said["sentence"], "yes" if said["alarms"] else "no", second, recall]
+
+
+def _change(table: dict[str, Any], key: str) -> str:
+    return f"{table['base'][key]:+.3f} → {table['aligned'][key]:+.3f}"
 
 
 if __name__ == "__main__":

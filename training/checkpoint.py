@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,10 +104,10 @@ class Checkpoints:
         """Only the LoRA of that update."""
         return load_file(self._path(update) / "adapter.safetensors")
 
-    def retain(self, newest: int, best: int) -> None:
-        """Delete all but the newest few and the best."""
+    def retain(self, newest: int, others: Set[int]) -> None:
+        """Delete all but the newest few and the others named."""
         for update in self.updates()[:-newest]:
-            if update != best:
+            if update not in others:
                 gone = self._path(update).rename(self.folder / f".{update:06d}.gone")
                 shutil.rmtree(gone)
 

@@ -99,9 +99,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the checks so far say: which checkpoint is best, whether to stop, and the sentence for people."""
+    """What the checks so far say: which checkpoint is best, whether to stop, and the sentence for people.
+
+    `fallback` is what an alarm would leave, or has left: best until then or not, it must not be deleted.
+    """
 
     best: int
+    fallback: int
     stop: bool
     alarms: tuple[str, ...]
     sentence: str
@@ -122,26 +126,35 @@ def verdict(checks: Sequence[Check], *, patience: int, updates: int) -> Verdict:
     """Judge a run by its checks, the first of which is the base (update 0).
 
     Best: the healthy checkpoint with the highest score of the second reward, if above the base's; otherwise the base.
-    After an alarm, only checkpoints count at which the guards that raised it were still green.
+    After an alarm no checkpoint has the benefit of the doubt: `_beyond_doubt`.
     Stop: a guard bad `IN_A_ROW` checks running, or `patience` checks without a new best. If the trained reward went on
     rising meanwhile, that is an alarm too: what it rose by is not what the second reward sees.
     """
     base, latest = checks[0], checks[-1]
-    lasting = _lasting(checks)
     healthy = [check for check in checks if not bad_guards(check, base)]
-    trusted = [
-        check for check in healthy if all(guard.judge(check.values, base.values)[0] == "ok" for guard in lasting)
-    ]
-    better = [check for check in trusted if _score(check) > _score(base)]
-    kept = max(better, key=_score, default=base)
-    best = kept.update
-    stale = sum(check.update > best for check in checks)
-    alarms = tuple(guard.judge(latest.values, base.values)[1] or guard.rising for guard in lasting)
+    kept = _best(healthy, base)
+    stale = sum(check.update > kept.update for check in checks)
+    alarms = tuple(guard.judge(latest.values, base.values)[1] or guard.rising for guard in _lasting(checks))
     alarms = alarms or (_outrun(base, kept, latest) if stale >= patience else ())
+    fallback = _best([check for check in healthy if _beyond_doubt(check, base)], base)
+    kept = fallback if alarms else kept
     stop = bool(alarms) or stale >= patience
-    return Verdict(
-        best, stop and latest.update < updates, alarms, _sentence(checks, best, alarms, stale, patience, updates)
-    )
+    sentence = _sentence(checks, kept.update, alarms, stale, patience, updates)
+    return Verdict(kept.update, fallback.update, stop and latest.update < updates, alarms, sentence)
+
+
+def _best(candidates: Sequence[Check], base: Check) -> Check:
+    return max((check for check in candidates if _score(check) > _score(base)), key=_score, default=base)
+
+
+def _beyond_doubt(check: Check, base: Check) -> bool:
+    """Every light green, and subjects found no more rarely than in the base's pictures.
+
+    On a few dozen pictures a loss of subjects that matters may not yet reach its threshold.
+    """
+    green = all(guard.judge(check.values, base.values)[0] == "ok" for guard in GUARDS)
+    now, before = check.values.get("recall"), base.values.get("recall")
+    return green and (now is None or before is None or now >= before)
 
 
 def _score(check: Check) -> float:
@@ -172,6 +185,8 @@ def _sentence(
 ) -> str:
     latest = checks[-1].update
     kept = f"Best checkpoint {best} kept." if best else "No checkpoint was better than the base, which is kept."
+    if alarms and not best:
+        kept = "No checkpoint is beyond doubt, so the base is kept."
     if alarms:
         return f"Stopped at {latest}: {alarms[0][0].lower()}{alarms[0][1:].rstrip('.')}. {kept}"
     if stale >= patience and latest < updates:

@@ -140,7 +140,8 @@ def disk(recipe: Recipe, found: Findings, output: Path) -> dict[str, Any]:
     width_of = {"float32": 4, "float16": 2, "bfloat16": 2}[recipe.lora.file_dtype]
     texts = sum(len(prompts.read(source)) for source in (recipe.prompts.train, recipe.prompts.validation))
     run = {
-        "checkpoints": 3 * found.lora_bytes * (recipe.training.keep_checkpoints + 2),  # the best, and one being written
+        # besides the newest: the best, what an alarm would leave, and one being written
+        "checkpoints": 3 * found.lora_bytes * (recipe.training.keep_checkpoints + 3),
         "lora": found.lora_bytes * width_of // 4,
         "previews": int(checks * recipe.validation.previews * width * height * PREVIEW_BYTES_PER_PIXEL),
         "text_cache": found.conditioning_bytes * texts if found.has_text_cache else 0,

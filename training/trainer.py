@@ -205,7 +205,8 @@ class Trainer:
         moments = checkpoint.optimizer_state(self.optimizer, self.parameters)
         self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync())
         self._log.write("checkpoint", update=self.update)
-        self.checkpoints.retain(self.recipe.training.keep_checkpoints, self._verdict().best)
+        verdict = self._verdict()
+        self.checkpoints.retain(self.recipe.training.keep_checkpoints, {verdict.best, verdict.fallback})
 
     def _finish(self, verdict: guards.Verdict, status: str) -> guards.Verdict:
         self._log.write(

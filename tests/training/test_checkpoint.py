@@ -94,10 +94,12 @@ def test_another_number_of_samples_per_update_is_refused(checkpoints: Checkpoint
         Checkpoints(checkpoints.folder, "digest", 16).load()
 
 
-@pytest.mark.parametrize(("best", "left"), [(10, [10, 40, 50]), (50, [40, 50]), (0, [0, 40, 50])])
-def test_retain_keeps_the_newest_and_the_best(checkpoints: Checkpoints, best: int, left: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("others", "left"), [({10}, [10, 40, 50]), ({50}, [40, 50]), ({0}, [0, 40, 50]), ({0, 30}, [0, 30, 40, 50])]
+)
+def test_retain_keeps_the_newest_and_those_named(checkpoints: Checkpoints, others: set[int], left: list[int]) -> None:
     save(checkpoints, 0, 10, 20, 30, 40, 50)
-    checkpoints.retain(newest=2, best=best)
+    checkpoints.retain(newest=2, others=others)
     assert checkpoints.updates() == left
 
 

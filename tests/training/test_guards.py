@@ -105,10 +105,36 @@ def test_a_guard_bad_twice_running_ends_the_run_and_is_named() -> None:
     assert result.sentence == "Stopped at 30: pictures are becoming alike. Best checkpoint 10 kept."
 
 
-def test_after_an_alarm_a_checkpoint_where_that_guard_was_yellow_is_not_trusted() -> None:
-    alike = judged(0.10, 0.20, 0.30, 0.40, 0.50, diversity=[0.42, 0.10, 0.10])
-    assert (len(alike.alarms), alike.best) == (1, 10)
+def test_after_an_alarm_a_checkpoint_with_any_yellow_light_is_not_trusted() -> None:
+    normal = HEALTHY["texture"]
+    flat = [0.4 * normal, normal, normal]
+    for yellow in ({"diversity": [0.42, 0.10, 0.10]}, {"diversity": [0.10, 0.10], "texture": flat}):
+        alike = judged(0.10, 0.20, 0.30, 0.40, 0.50, **yellow)
+        assert (len(alike.alarms), alike.best) == (1, 10)
     assert judged(0.10, 0.20, 0.30, 0.29, 0.29, diversity=[0.42, 0.42, 0.42]).best == 20  # no alarm, no distrust
+
+
+def test_after_an_alarm_a_checkpoint_that_finds_fewer_subjects_than_the_base_is_not_trusted() -> None:
+    """A few dozen pictures do not show a loss of subjects well: less than the threshold is already in doubt."""
+    recall = HEALTHY["recall"]
+    fewer = {"recall": [recall, recall, recall - 0.03, recall, recall]}
+    assert judged(0.10, 0.20, 0.30, 0.40, 0.50, **fewer, diversity=[0.10, 0.10]).best == 10
+    assert judged(0.10, 0.20, 0.30, 0.29, 0.29, **fewer).best == 20
+
+
+def test_after_an_alarm_the_base_is_kept_where_nothing_is_beyond_doubt() -> None:
+    result = judged(0.10, 0.20, 0.30, diversity=[0.10, 0.10])
+    assert result.best == 0
+    assert result.sentence == (
+        "Stopped at 20: pictures are becoming alike. No checkpoint is beyond doubt, so the base is kept."
+    )
+
+
+def test_a_trained_reward_that_rose_alone_leaves_no_yellow_checkpoint_either() -> None:
+    rising = {"reward": [0.1, 0.3, 0.5, 0.7, 0.9, 1.1]}
+    assert judged(0.10, 0.20, 0.30, 0.29, 0.29, 0.29, **rising).best == 20
+    yellow = [0.4 * HEALTHY["texture"]] * 4
+    assert judged(0.10, 0.20, 0.30, 0.29, 0.29, 0.29, **rising, texture=yellow).best == 10
 
 
 def test_one_bad_check_is_forgiven_and_two_different_guards_are_no_alarm() -> None:

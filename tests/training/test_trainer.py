@@ -61,8 +61,10 @@ def toy_policy() -> Policy:
     return Policy(base, recipe().lora, seed=1)
 
 
-def trainer(folder: Path, method: Pull, settings: Recipe | None = None, second=None) -> Trainer:
-    """second: the score of the second reward by update; rising when not given."""
+def trainer(
+    folder: Path, method: Pull, settings: Recipe | None = None, second=None, diversity=lambda update: 0.5
+) -> Trainer:
+    """second: the score of the second reward by update, rising when not given; diversity likewise, constant."""
     settings, policy = settings or recipe(), toy_policy()
     made: list[Trainer] = []
 
@@ -70,7 +72,7 @@ def trainer(folder: Path, method: Pull, settings: Recipe | None = None, second=N
         score = made[0].update / 100 if second is None else second(made[0].update)
         return {
             "second": score,
-            "diversity": 0.5,
+            "diversity": diversity(made[0].update),
             "norm": float(sum(p.detach().square().sum() for p in policy.trainable().values())),
         }
 
@@ -206,6 +208,21 @@ def test_guards_end_a_run_that_goes_bad_and_name_the_best_checkpoint(tmp_path: P
     verdict = run.run()
     assert (run.update, verdict.best) == (9, 3)
     assert 3 in run.checkpoints.updates()
+
+
+@pytest.mark.parametrize(("green_until", "kept"), [(3, 3), (0, 0)])
+def test_what_an_alarm_falls_back_on_is_still_there_however_long_something_else_was_best(
+    tmp_path: Path, green_until: int, kept: int
+) -> None:
+    """Yellow for four checks, each the best so far, then red."""
+    run = trainer(
+        tmp_path / "run", Pull(), recipe(updates=30),
+        diversity=lambda update: 0.5 if update <= green_until else 0.42 if update <= 15 else 0.1,
+    )  # fmt: skip
+    verdict = run.run()
+    assert (run.update, verdict.best, verdict.alarms) == (21, kept, ("Pictures are becoming alike.",))
+    assert run.checkpoints.updates() == [kept, 18, 21]
+    assert run.checkpoints.adapter(verdict.best)
 
 
 def test_accumulation_is_one_larger_batch(tmp_path: Path) -> None:
