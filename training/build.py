@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from toolkit import pairs, prompts
+from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
 from training import lora_loading, tables
 from training.adapters import Policy
@@ -95,20 +96,23 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 
 def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Accelerator) -> Batches:
-    """Of prompts, or of the kind of data that the recipe gives."""
-    options: dict[str, Any] = {
-        "batch_size": recipe.training.batch_size,
-        "accumulation": recipe.training.gradient_accumulation,
-        "seed": recipe.training.seed,
-        "sharding": Sharding(accelerator.process_index, accelerator.num_processes),
-        "device": accelerator.device,
-    }
-    if recipe.data.kind is None:
+    return batches_of(
+        recipe.data.kind, items, recipe, built,
+        batch_size=recipe.training.batch_size,
+        accumulation=recipe.training.gradient_accumulation,
+        sharding=Sharding(accelerator.process_index, accelerator.num_processes),
+    )  # fmt: skip
+
+
+def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: Stage, **options: Any) -> Batches:
+    """Of prompts, or of a kind of pictures, which are encoded here; the recipe gives words and seed."""
+    base, device = built.policy.base, built.policy.device
+    options |= {"seed": recipe.training.seed, "device": device}
+    if kind is None:
         return PromptBatches(items, recipe.words, built.encode, **options)
-    base = built.policy.base
-    latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=accelerator.device)
+    latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=device)
     latents.prepare(picture for item in items for picture in pictures_of(item))
-    return BATCHES[recipe.data.kind](items, recipe.words, built.encode, latents, **options)
+    return BATCHES[kind](items, recipe.words, built.encode, latents, **options)
 
 
 def scorer(section: Section, device: torch.device) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from toolkit.words import WordPair
 from training import tables
 from training.adapters import Policy
 from training.contracts import LikeBatch, PairBatch, PhotoBatch, PromptBatch
+from training.latent_reward import LatentReward
 from training.methods import METHODS
 from training.randomness import Rng
 from training.rewards import REWARDS
@@ -24,10 +28,22 @@ QUICK = {  # whichever of these a method has; the levels are ones that a noise-p
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
 
 
-def quick_method(name: str, **changes):
+def quick_method(name: str, policy: Policy, **changes):
     known = tables.load_class(METHODS, name).model_fields
     settings = {key: value for key, value in (QUICK | changes).items() if key in known}
+    if "weights" in known:
+        settings["weights"] = str(latent_reward_of(policy))
     return tables.method(Section(name=name, settings=settings))
+
+
+@cache
+def latent_reward_of(policy: Policy) -> Path:
+    """An untrained reward on this base's latents that is trusted all the same."""
+    reward = LatentReward(policy.latent_shape[0], width=8)
+    reward.accuracy.fill_(0.9)
+    file = Path(tempfile.mkdtemp()) / "latent.safetensors"
+    reward.save(file, {"base": policy.base_name})
+    return file
 
 
 DATA = {"pairs", "photos", "likes", "scores"}  # what a recipe's data give
@@ -81,7 +97,7 @@ def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator
 
 
 def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
-    method = quick_method(method_name)
+    method = quick_method(method_name, policy)
     reports = list(method.losses(policy, fitting, batch_for(policy, method), Rng(7, 1, (0, 1))))
     assert reports
     for report in reports:
@@ -96,7 +112,7 @@ def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, polic
 
 def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, fitting) -> None:
     """Oracles 13 and 14: nothing in the base, its VAE, its text encoder or the reward; A starts at zero gradient."""
-    method = quick_method(method_name)
+    method = quick_method(method_name, policy)
     found = gradients(method, policy, fitting)
     trained = set(policy.trainable())
     assert {name for name, p in policy.network.named_parameters() if p.grad is not None} == trained
@@ -110,7 +126,7 @@ def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, 
 
 
 def test_the_same_update_gives_the_same_gradient_bit_for_bit(method_name: str, policy: Policy, fitting) -> None:
-    method = quick_method(method_name)
+    method = quick_method(method_name, policy)
     once = gradients(method, policy, fitting)
     torch.manual_seed(99)  # a method that draws outside its rng would notice
     again = gradients(method, policy, fitting)
@@ -119,7 +135,7 @@ def test_the_same_update_gives_the_same_gradient_bit_for_bit(method_name: str, p
 
 def test_an_update_leaves_the_base_weights_untouched(method_name: str, policy: Policy, fitting) -> None:
     before = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
-    gradients(quick_method(method_name), policy, fitting)
+    gradients(quick_method(method_name, policy), policy, fitting)
     after = dict(policy.network.named_parameters())
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
@@ -139,7 +155,7 @@ def test_two_updates_with_a_stop_between_them_end_in_the_same_bytes(
 ) -> None:
     """Flow, noise and v prediction: only the LoRA changes, and nothing but it and the moments is remembered."""
     frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
-    fresh, method = policy.adapter_state(), quick_method(method_name)
+    fresh, method = policy.adapter_state(), quick_method(method_name, policy)
     ends = []
     for stops in (False, True):
         policy.load_adapter(fresh)
@@ -170,15 +186,15 @@ def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy,
         pytest.skip(f"{reward_name} does not give {sorted(missing)}")
     gives = tables.load_class(REWARDS, reward_name).gives
     changes = {} if "text_conditioned" in gives else {"preference": "plain"}  # else both words score the same
-    found = gradients(quick_method(method_name, **changes), policy, reward_of(reward_name))
+    found = gradients(quick_method(method_name, policy, **changes), policy, reward_of(reward_name))
     assert all(gradient.isfinite().all() for gradient in found.values())
     assert any(gradient.abs().max() > 0 for gradient in found.values())
 
 
 def test_batched_branches_equal_sequential_ones(policy: Policy, reward_of) -> None:
     """Oracle 16 on real networks: the sum of two micro-steps, float32, under a reward without kinks (max pooling)."""
-    together = gradients(quick_method("srpo", branches="batched"), policy, reward_of("demo_second"))
-    apart = gradients(quick_method("srpo", branches="sequential"), policy, reward_of("demo_second"))
+    together = gradients(quick_method("srpo", policy, branches="batched"), policy, reward_of("demo_second"))
+    apart = gradients(quick_method("srpo", policy, branches="sequential"), policy, reward_of("demo_second"))
     assert distance(together, apart) <= 1e-5
 
 
@@ -193,7 +209,7 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
     policy: Policy, thrifty_policy: Policy, reward_of
 ) -> None:
     """Oracle 17: in the denoiser and in the VAE."""
-    method = quick_method("srpo")
+    method = quick_method("srpo", policy)
     seen: dict[Policy, list[list[int]]] = {policy: [[], []], thrifty_policy: [[], []]}
     found = []
     for one, (in_network, in_vae) in seen.items():

@@ -9,6 +9,7 @@ METHODS: dict[str, str] = {
     "inpo": "training.methods.inpo:Inpo",
     "ipo": "training.methods.ipo:Ipo",
     "kto": "training.methods.kto:Kto",
+    "latent_reward": "training.methods.latent_reward:FollowLatentReward",
     "mapo": "training.methods.mapo:Mapo",
     "refl": "training.methods.refl:Refl",
     "sdpo": "training.methods.sdpo:Sdpo",
