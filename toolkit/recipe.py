@@ -170,6 +170,9 @@ class Recipe(_Part):
         content = self.model_dump(mode="json", exclude={"name", "trackers"})
         content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
         content["data"] = {kind: pairs.fingerprint(source) for kind, source in self.data if source}
+        for pair in content["words"]:
+            if learned := pair.pop("learned"):
+                pair["learned"] = pairs.fingerprint(learned)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -196,7 +199,7 @@ def parse(content: Any, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A checked recipe from a YAML file; prompt files given relative to it become absolute."""
+    """A checked recipe from a YAML file; files given relative to it become absolute."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -208,7 +211,13 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     recipe = parse(content, overrides)
     lists = {k: v if v.startswith(prompts.DEMO) else str((path.parent / v).resolve()) for k, v in recipe.prompts}
     data = {kind: source and str((path.parent / Path(source).expanduser()).resolve()) for kind, source in recipe.data}
-    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data)})
+    words = tuple(
+        pair.model_copy(
+            update={"learned": pair.learned and str((path.parent / Path(pair.learned).expanduser()).resolve())}
+        )
+        for pair in recipe.words
+    )
+    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data), "words": words})
 
 
 def check(recipe: Recipe) -> None:

@@ -13,9 +13,11 @@ import torch
 from accelerate import Accelerator
 
 from toolkit import pairs, prompts
+from toolkit.errors import UsageError
 from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
-from training import lora_loading, tables
+from toolkit.words import WordPair
+from training import learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
 from training.latent_cache import LatentCache
@@ -75,8 +77,8 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Everything a run is made of, on this process's device."""
     method = tables.method(recipe.method)  # first: contradictory settings are refused before anything loads
     built = stage(recipe, accelerator.device)
-    reward = scorer(recipe.reward, accelerator.device)
-    second = scorer(recipe.validation.scorer, accelerator.device)
+    reward = scorer(recipe.reward, accelerator.device, recipe.words)
+    second = scorer(recipe.validation.scorer, accelerator.device, recipe.words)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
     learned = [item.prompt for item in items] if items else [prompt.text for prompt in train]
@@ -115,10 +117,31 @@ def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: S
     return BATCHES[kind](items, recipe.words, built.encode, latents, **options)
 
 
-def scorer(section: Section, device: torch.device) -> Any:
-    """A reward on `device`, whether it has weights or not."""
+def scorer(section: Section, device: torch.device, words: Sequence[WordPair] = ()) -> Any:
+    """A reward on `device`, whether it has weights or not, that knows the learned ones among `words`.
+
+    Raises UsageError where a pair names neither of the words in its file, or the reward cannot learn any.
+    """
     loaded = tables.reward(section)
-    return loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
+    placed = loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
+    for pair in words:
+        if pair.learned:
+            _teach(placed, section.name, pair)
+    return placed
+
+
+def _teach(reward: Any, name: str, pair: WordPair) -> None:
+    known = learned_words.read(pair.learned, name)
+    if not {pair.positive, pair.negative} & set(known):
+        raise UsageError(
+            f"The words `{pair}` are not in `{Path(pair.learned).name}`, which holds {', '.join(sorted(known))}.",
+            action="Write them in the recipe as they were learned.",
+        )
+    if not hasattr(reward, "learn"):
+        raise UsageError(
+            f"`{name}` cannot read learned words.", action="Choose a reward with a text encoder of its own."
+        )
+    reward.learn(known)
 
 
 def best_device() -> torch.device:
