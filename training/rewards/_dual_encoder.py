@@ -6,12 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.learned_words import Reader, Words
 from training.rewards._pictures import check_images, uniform_frames
-from training.rewards._scorer import Scorer
+from training.rewards._scorer import Scorer, ScorerSettings
+from training.tuned_weights import lay_over
+
+TUNED = "File of `palate reward tune`, laid over the weights; its path in full. Empty: as published."
+
+
+class DualEncoderSettings(ScorerSettings):
+    """Settings of every dual encoder with downloaded weights."""
+
+    tuned: str = Field(default="", description=TUNED)
 
 
 class DualEncoder(Scorer):
@@ -28,6 +38,11 @@ class DualEncoder(Scorer):
         self._texts: dict[str, Tensor] = {}
         self._words: dict[str, Tensor] = {}
         self._reader: Reader | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        """Both towers, whose tensors bear the published names."""
+        return getattr(self, "towers", self).model
 
     def image_features(self, images: Tensor) -> Tensor:
         """The image tower: [B, 3, H, W] in [0, 1] → [B, D], not yet normalised."""
@@ -52,6 +67,15 @@ class DualEncoder(Scorer):
         chosen = uniform_frames(images, self.frames)
         each = self._unit_features(chosen.flatten(0, 1)).unflatten(0, chosen.shape[:2])
         return functional.normalize(each.mean(dim=1), dim=-1)
+
+    def lay_over(self, tuned: str) -> None:
+        """Take the weights of a tuned reward instead, where there is one. Raises UsageError when they are others'."""
+        if tuned:
+            lay_over(self.network, tuned)
+
+    def forget_texts(self) -> None:
+        """After a change of weights."""
+        self._texts.clear()
 
     def learn(self, words: Words) -> None:
         """Read these words as their vectors from now on, wherever a text names them."""
