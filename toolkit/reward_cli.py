@@ -1,19 +1,18 @@
-"""The commands that teach rewards and words; `toolkit.cli` adds them to `palate`. Nothing heavy is imported before one runs."""
+"""The commands that teach rewards and words; `toolkit.cli` adds them to `palate`. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 
 class PairOrCommand(TyperGroup):
     """A group whose first argument may also be a word: then it is a pair to measure."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Anything that is neither a command nor a call for help is given to `measure`."""
         known = {*self.commands, *self.get_help_option_names(ctx)}
         return super().parse_args(ctx, args if args and args[0] in known else ["measure", *args])
@@ -24,7 +23,7 @@ rewards = typer.Typer(
 )
 words = typer.Typer(
     help="Show the library of word pairs, measure a pair, or learn one from pictures you like.",
-    epilog='Examples:  palate words  ·  palate words "3d render" "line art"  ·  palate words learn likes --output taste',
+    epilog='Examples:  palate words "3d render" "line art"  ·  palate words learn likes --output taste.safetensors',
     cls=PairOrCommand,
     rich_markup_mode=None,
 )
@@ -56,7 +55,8 @@ def learn(
     likes: Annotated[Path, typer.Argument(help="Pictures liked or disliked (docs/data.md).")],
     output: Output,
     reward: Annotated[
-        list[str] | None, typer.Option(help="A reward that is to know the words (default: demo and demo_second).")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A reward that is to know the words (default: demo and demo_second)."),
     ] = None,
     positive: Annotated[str, typer.Option(help="What to call what you like.")] = "<liked>",
     negative: Annotated[str, typer.Option(help="What to call what you do not.")] = "<disliked>",
@@ -84,7 +84,7 @@ def train_latent(
 @rewards.command()
 def tune(
     photos: Annotated[Path, typer.Argument(help="Photos whose captions name their style (docs/data.md).")],
-    word: Annotated[list[str], typer.Option(help="A style word of the captions; give each of them.")],
+    word: Annotated[list[str], typer.Option(metavar="WORD", help="A style word of the captions; give each of them.")],
     output: Output,
     reward: Reward = "demo",
     set_: Set = None,

@@ -1,4 +1,4 @@
-"""What the commands for rewards and learned words do: check what is cheap to check, ask a child process, say the result."""
+"""What the commands for rewards and learned words do: check what is cheap, ask a child process, say the result."""
 
 from __future__ import annotations
 

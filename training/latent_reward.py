@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from toolkit import atomic
 from toolkit.errors import UsageError
+from training import blueprint
 from training.contracts import Conditioning, Policy
 from training.interpolants import Estimate, expand
 from training.randomness import key
@@ -58,7 +59,7 @@ class LatentReward(nn.Module):
             self.time = nn.Sequential(Timesteps(width, True, 0, scale=1000), TimestepEmbedding(width, 2 * width))
             self.stem = nn.Conv2d(2 * channels, width, 3, padding=1)
             sizes = ((width, width, True), (width, 2 * width, True), (2 * width, 2 * width, False))
-            self.blocks = nn.ModuleList(_block(*size, 2 * width, down=down) for *size, down in sizes)
+            self.blocks = nn.ModuleList(_block(one, other, 2 * width, down=down) for one, other, down in sizes)
             self.queries = nn.Parameter(torch.randn(QUERIES, 2 * width))
             self.attend = nn.MultiheadAttention(2 * width, QUERIES, batch_first=True)
             self.out = nn.Linear(QUERIES * 2 * width, 1)
@@ -132,6 +133,10 @@ def load(path: str, policy: Policy) -> LatentReward:
             cause="A reward on latents belongs to one base and its autoencoder.",
             action="Train one for this base with `palate reward train-latent`.",
         )
+    if blueprint.is_weightless():
+        made = blueprint.build(lambda: LatentReward(facts["channels"], facts["width"]))
+        blueprint.hollow(made)
+        return made
     made = LatentReward(facts["channels"], facts["width"])
     made.load_state_dict(load_file(file))
     return made.to(policy.device)

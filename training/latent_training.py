@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from toolkit import pairs
 from toolkit.recipe import Recipe
 from training import build, interpolants
-from training.batches import Batches
 from training.contracts import PairBatch
 from training.held_out import held_out
 from training.latent_reward import BINS, LatentReward
@@ -130,9 +130,13 @@ class LatentTrainer:
             estimate = self.policy.predict(x_t, level, conditioning)
         return self.reward(x_t, estimate, level)
 
-    def finish(self, known: Batches, unknown: Batches, counts: tuple[int, int]) -> LatentReward:
-        """The averaged reward, its scores brought to about 0 ± 1, with its accuracy on pairs it never saw."""
-        self.reward = self.average.module.eval().requires_grad_(False)
+    def finish(self, known: Any, unknown: Any, counts: tuple[int, int]) -> LatentReward:
+        """The averaged reward, its scores brought to about 0 ± 1, with its accuracy on pairs that it never saw.
+
+        known, unknown: batches of pairs, and how many of each are looked at.
+        """
+        self.reward.load_state_dict(self.average.module.state_dict())
+        self.reward.eval().requires_grad_(False)
         scores = torch.cat([torch.cat(sides) for _, *sides in self._looks(known, counts[0])])
         self.reward.mean.copy_(scores.mean())
         self.reward.std.copy_(scores.std().clamp(min=1e-6))
@@ -143,7 +147,7 @@ class LatentTrainer:
         return self.reward
 
     @torch.no_grad()
-    def _looks(self, batches: Batches, count: int) -> Any:
+    def _looks(self, batches: Any, count: int) -> Iterator[tuple[float, Tensor, Tensor]]:
         """(level, chosen, rejected) of the first `count` batches at every level of BINS.
 
         Each side under its own noise: a shared one cancels out of the difference, and even a reward that the noise
@@ -167,15 +171,15 @@ def train(recipe: Recipe, source: str, output: Path, settings: LatentTraining) -
     stage.encode.prepare(item.prompt for item in found)
     stage.policy.release_text()
     sizes = [min(settings.batch_size, len(side)) for side in sides]
-    known, unknown = (
+    batches: list[Any] = [
         build.batches_of("pairs", side, recipe, stage, batch_size=size, accumulation=1)
         for side, size in zip(sides, sizes, strict=True)
-    )
+    ]
     trainer = LatentTrainer(stage.policy, settings, seed=seed)
     for number in range(settings.steps):
-        trainer.step(*known.micro_batch(number, 0))
+        trainer.step(*batches[0].micro_batch(number, 0))
     learned, checked = (-(-len(side) // size) for side, size in zip(sides, sizes, strict=True))
-    reward = trainer.finish(known, unknown, (min(learned, SCALED_BY), checked))
+    reward = trainer.finish(*batches, counts=(min(learned, SCALED_BY), checked))
     facts = {
         "base": stage.policy.base_name,
         "pairs": pairs.fingerprint(source)[:16],

@@ -194,7 +194,7 @@ def train(**settings) -> LatentReward:
     trainer = LatentTrainer(Gaussian(), LatentTraining(width=8, learning_rate=5e-3, **settings), seed=1)
     for number in range(150):
         trainer.step(*pair_batch(number))
-    return trainer.finish(Batches(0), Batches(1000), (2, 12))  # type: ignore[arg-type]
+    return trainer.finish(Batches(0), Batches(1000), counts=(2, 12))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module", params=["thurstone", "bradley_terry"])

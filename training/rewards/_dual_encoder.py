@@ -42,7 +42,8 @@ class DualEncoder(Scorer):
     @property
     def network(self) -> nn.Module:
         """Both towers, whose tensors bear the published names."""
-        return getattr(self, "towers", self).model
+        owner: Any = getattr(self, "towers", self)
+        return owner.model
 
     def image_features(self, images: Tensor) -> Tensor:
         """The image tower: [B, 3, H, W] in [0, 1] → [B, D], not yet normalised."""
