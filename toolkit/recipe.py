@@ -108,6 +108,16 @@ class Optimizer(_Part):
     beta2: float = Field(default=0.999, ge=0, lt=1, description="Memory of the gradient's square.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Longer gradients are shortened to this length.")
     warmup_updates: int = Field(default=5, ge=0, description="Updates until the full learning rate is reached.")
+    calm_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="The learning rate falls in proportion while gradients run longer than this; empty: never.",
+    )
+    skip_above: float | None = Field(
+        default=None,
+        gt=1,
+        description="Updates with a gradient this many times its running length are skipped; 5 is usual, empty: none.",
+    )
 
 
 class Budget(_Part):

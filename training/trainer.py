@@ -21,6 +21,7 @@ from training.adapters import Policy
 from training.batches import Batches
 from training.contracts import Method, Reward
 from training.interrupts import Interrupts
+from training.pace import Pace
 from training.validation import Panel, Renderer
 
 
@@ -59,6 +60,7 @@ class Trainer:
         samples = budget.batch_size * budget.gradient_accumulation * accelerator.num_processes
         self.checkpoints = checkpoint.Checkpoints(run.checkpoints, recipe.digest(), samples)
         self.update = 0
+        self.pace = Pace(settings)
         self._checks: list[guards.Check] = []
         self._log = events.EventLog(None)
         self._last_state = 0.0
@@ -102,14 +104,16 @@ class Trainer:
             return
         self.parts.policy.load_adapter(loaded.adapter)
         checkpoint.load_optimizer_state(self.optimizer, self.parameters, loaded.optimizer)
-        self.update = loaded.update
+        self.update, norms = loaded.update, None
         if self.is_main:
             events.cut(self.run_folder.events_file, loaded.events_length)
             self._checks = [guards.Check(e["update"], e["values"]) for e in self.run_folder.events("check")]
+            norms = [event["grad_norm"] for event in self.run_folder.events("update")]
             self._measure_base()
             with events.EventLog(self.run_folder.events_file) as log:
                 log.write("checkpoint", update=self.update)
         self._checks = self._from_main(self._checks)
+        self.pace = Pace(self.recipe.optimizer, self._from_main(norms) or ())
 
     def _train_update(self) -> None:
         started = time.perf_counter()
@@ -131,7 +135,10 @@ class Trainer:
                 cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
                 action=f"Try half the learning rate ({self.recipe.optimizer.learning_rate / 2:g}).",
             )
-        self.optimizer.step()
+        length = events.plain(norm)  # as the log will tell it again
+        if not self.pace.is_wild(length):
+            self.optimizer.step()
+        self.pace.see(length)
         self.optimizer.zero_grad(set_to_none=True)
         self.update += 1
         seconds = time.perf_counter() - started
@@ -142,7 +149,7 @@ class Trainer:
         settings = self.recipe.optimizer
         share = min(1.0, (self.update + 1) / (settings.warmup_updates + 1))
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * share
+            group["lr"] = settings.learning_rate * share * self.pace.share
 
     def _average_gradients(self) -> None:
         """One all-reduce of all LoRA gradients; a parameter without gradient counts as zero on every process alike."""
