@@ -62,6 +62,16 @@ def check_settings(kind: str, name: str, settings: dict[str, Any]) -> None:
     for error in sorted(validator.iter_errors(settings), key=lambda error: list(map(str, error.path))):
         place = ".".join(str(part) for part in error.path) or "settings"
         raise UsageError(
-            f"`{name}.{place}` cannot be {error.instance!r}: {error.message}.",
+            f"`{name}.{place}` cannot be {error.instance!r}: {_reason(error)}.",
             action=known.get(place, {}).get("description", "See `palate describe` for its range."),
         )
+
+
+def _reason(error: jsonschema.ValidationError) -> str:
+    """jsonschema's own words, and for a multiple which ones are near."""
+    if error.validator != "multipleOf":
+        return error.message
+    unit: Any = error.validator_value
+    below: Any = error.instance // unit * unit
+    near = below if error.instance - below <= below + unit - error.instance else below + unit
+    return f"it must be a multiple of {unit}, and the nearest is {near or unit}"

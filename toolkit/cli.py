@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__, lora_cli, reward_cli
+from toolkit import __version__, lora_cli, pairs_cli, reward_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -87,12 +87,15 @@ def plan(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes, one per GPU.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Where the run would lie.")] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="With and without gradient checkpointing and nf4, on 1, 2 and 8 GPUs.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object, in bytes.")] = False,
 ) -> None:
     """What a recipe needs of memory, time and disk, and the settings that make it fit. Downloads no weights."""
     from toolkit import commands
 
-    commands.plan(recipe, set_ or [], memory=memory, processes=processes, output=output, as_json=as_json)
+    commands.plan(recipe, set_ or [], memory=memory, processes=processes, output=output, table=table, as_json=as_json)
 
 
 @app.command()
@@ -177,6 +180,7 @@ def recipes() -> None:
 
 
 app.add_typer(lora_cli.app)
+app.add_typer(pairs_cli.app, name="pairs")
 app.add_typer(reward_cli.rewards, name="reward")
 app.add_typer(reward_cli.words, name="words")
 

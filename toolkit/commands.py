@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from toolkit import doctor as examination
-from toolkit import follow, launch, prompts, recipe, run_folder
+from toolkit import follow, launch, pairs, prompts, recipe, run_folder
 from toolkit import plan as planning
 from toolkit import words as word_library
 from toolkit.errors import PalateError, UsageError, did_you_mean
+from toolkit.loras.convert import readers
 from toolkit.plan import preflight
 from toolkit.run_folder import RunFolder
 from toolkit.words import WordPair
@@ -35,6 +36,7 @@ ROWS = (
     ("clipped pixels", "clipped", "{:.0%}"),
     ("fine texture", "texture", "{:.4f}"),
 )
+SHOWN = 8  # places that are named before the rest is only counted
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -71,14 +73,18 @@ def recipe_file(source: Path) -> Path:
 
 def plan(
     source: Path, settings: list[str],
-    *, memory: float | None, processes: int, output: Path | None, as_json: bool,
+    *, memory: float | None, processes: int, output: Path | None, table: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print what a recipe needs."""
+    """Print what a recipe needs, or what its variants need side by side."""
     path, changes = recipe_file(source), overrides(settings)
     recipe.read(path, changes)  # what is wrong with it is said at once
     with Console(stderr=True).status("Rehearsing the run without weights …"):
-        made = planning.ask(path, changes, memory=memory, processes=processes, output=output)
-    out.print(json.dumps(made) if as_json else "\n".join(planning.lines(made)), markup=False)
+        if table:
+            made = planning.ask_table(path, changes)
+        else:
+            made = planning.ask(path, changes, memory=memory, processes=processes, output=output)
+    shown = planning.table if table else planning.lines
+    out.print(json.dumps(made) if as_json else "\n".join(shown(made)), markup=False)
 
 
 def doctor(runs: Path | None, *, online: bool, as_json: bool) -> bool:
@@ -105,8 +111,10 @@ def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
         out.print(f"Run folder: {_short(run.path)}")
     follow.follow(run, lambda: launch.start(run, processes=processes), quiet=quiet)
     out.print(run.state().message)
-    for path in run.lora_files():
-        out.print(f"LoRA: {_short(path)}")
+    loras = run.lora_files()
+    for path, program in zip(loras, readers(run.recipe().base.name), strict=False):
+        out.print(f"LoRA: {_short(path)}, for {program}")
+    if loras:
         out.print(f"Next: palate compare {_short(run.path)}, or palate sample {_short(run.path)} --prompt 'a cat'")
     return run
 
@@ -190,6 +198,27 @@ def measure_words(positive: str, negative: str, *, base: str, reward: str) -> No
     out.print(f"{pair}: separation {answer['separation']:.2f} (0.5 = cannot tell apart), cosine {answer['cosine']:.2f}")
     if answer["separation"] < 0.8:
         out.print("Weak: this reward can hardly follow these words. Try plainer words.")
+
+
+def build_pairs(
+    source: Path, settings: list[str], output: Path, *, per_prompt: int, limit: int | None, least_gap: float
+) -> None:
+    """Let the recipe's base draw pairs, best against worst by the recipe's reward."""
+    path, changes = recipe_file(source), overrides(settings)
+    recipe.read(path, changes)  # what is wrong with it is said at once
+    arguments = ["pairs", str(path.resolve()), "--set", json.dumps(changes), "--output", str(output.resolve())]
+    arguments += ["--per-prompt", str(per_prompt), "--least-gap", str(least_gap)]
+    made = ask_backend(*arguments, *(["--limit", str(limit)] if limit else []), cwd=Path.cwd(), quiet=False)
+    out.print(f"{made['kept']} pairs, {made['too_close']} too close; the reward differs by {made['mean_gap']:.3f}.")
+    out.print(f"Next: palate train {source} --set data.pairs={_short(output)}", markup=False)
+
+
+def check_data(source: Path, kind: pairs.Kind) -> None:
+    """Print what a data set holds, and why the rest is left out."""
+    found = pairs.read(kind, source)
+    out.print(f"{_short(source)}: {len(found.kept)} {kind} kept, {sum(map(len, found.dropped.values()))} dropped.")
+    for reason, places in found.dropped.items():
+        out.print(f"  {len(places):>6}  {reason}: {', '.join(places[:SHOWN])}{' …' if len(places) > SHOWN else ''}")
 
 
 def find(name: str, runs: Path | None) -> RunFolder:

@@ -13,7 +13,7 @@ from toolkit.errors import PalateError, UsageError
 from toolkit.pair_formats import Item, Pair
 from toolkit.recipe import Recipe
 
-LEAST_FREE_BYTES = 200 * 2**20
+LEAST_FREE_BYTES = 25 * 2**20  # not even the demo does with less; a run works out what it needs once it is started
 GB = 1e9
 
 
@@ -58,7 +58,7 @@ def _check_disk(output: Path) -> None:
     if free < LEAST_FREE_BYTES:
         raise UsageError(
             f"Only {free // 2**20} MB are free where the run would be written.",
-            cause=f"It needs about {LEAST_FREE_BYTES // 2**20} MB.",
+            cause=f"No run does with less than {LEAST_FREE_BYTES // 2**20} MB.",
             action="Free some space, or choose another disk with --output.",
         )
 
@@ -71,7 +71,16 @@ def ask(
     arguments = ["plan", str(recipe.resolve()), "--set", json.dumps(dict(overrides)), "--processes", str(processes)]
     arguments += ["--memory", str(memory)] if memory else []
     arguments += ["--output", str(output.resolve())] if output else []
-    child = launch.backend(*arguments, "--fit" if fit else "--no-fit", cwd=Path.cwd())
+    return _backend(*arguments, "--fit" if fit else "--no-fit")
+
+
+def ask_table(recipe: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The plans of a recipe's variants, for `table`; made by a child process as well. Raises PalateError."""
+    return _backend("plan", str(recipe.resolve()), "--set", json.dumps(dict(overrides)), "--table")
+
+
+def _backend(*arguments: str) -> dict[str, Any]:
+    child = launch.backend(*arguments, cwd=Path.cwd())
     answer, problems = child.communicate()
     if child.returncode != 0:
         error = PalateError((problems.strip().splitlines() or ["The plan could not be made."])[-1])
@@ -92,6 +101,22 @@ def sentence(plan: Mapping[str, Any]) -> str:
     if plan["fit"] is None:
         return f"{need} It does not fit, whatever is switched: it needs a larger card."
     return f"{need} It does not fit; with {', '.join(plan['fit']['changes'])} it does."
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Plans side by side: the peak of each phase, and what one GPU needs when it is alone or one of several."""
+    phases = list(dict.fromkeys(phase for row in rows.values() for phase in row["phases"]))
+    counts = list(dict.fromkeys(count for row in rows.values() for count in row["needed_bytes"]))
+    shown = ["| GB | " + " | ".join([*phases, *(_gpus(count) for count in counts)]) + " |"]
+    shown += ["|---" * (1 + len(phases) + len(counts)) + "|"]
+    for name, row in rows.items():
+        sizes = [*(row["phases"][phase] for phase in phases), *(row["needed_bytes"][count] for count in counts)]
+        shown += [f"| {name} | " + " | ".join(f"{size / GB:.1f}" for size in sizes) + " |"]
+    return shown
+
+
+def _gpus(count: str) -> str:
+    return "needs on 1 GPU" if count == "1" else f"on each of {count}"
 
 
 def lines(plan: Mapping[str, Any]) -> list[str]:

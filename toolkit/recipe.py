@@ -144,6 +144,9 @@ class Validation(_Part):
     steps: int = Field(default=12, ge=1, le=1000, description="Sampling steps of validation and preview pictures.")
     guidance_scale: float = Field(default=2.5, ge=0, le=50, description="Guidance of validation and preview pictures.")
     seeds: int = Field(default=1, ge=1, le=64, description="Pictures per validation prompt.")
+    batch_size: int = Field(
+        default=16, ge=1, le=4096, description="Pictures rendered at once, clips always one by one: only for memory."
+    )
     previews: int = Field(default=6, ge=0, le=64, description="Validation prompts whose pictures are kept.")
 
 
@@ -173,11 +176,14 @@ class Recipe(_Part):
         return [value] if isinstance(value, Mapping | WordPair) else value
 
     def digest(self) -> str:
-        """A short hash of everything that decides the weights: all but the name and the trackers.
+        """A short hash of everything that decides the weights: neither the name nor the trackers, nor how many
+        validation pictures are rendered at once, so that a run whose checks ran out of memory can go on.
 
         Prompt lists and data count by what they say, not by where they lie, so that a moved run keeps its hash.
         """
-        content = self.model_dump(mode="json", exclude={"name", "trackers"})
+        content = self.model_dump(
+            mode="json", exclude={"name": True, "trackers": True, "validation": {"batch_size": True}}
+        )
         content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
         content["data"] = {kind: pairs.fingerprint(source) for kind, source in self.data if source}
         for pair in content["words"]:

@@ -7,7 +7,7 @@ environment.json   versions and device
 log.txt            what the process printed
 previews/          000020_03.webp: update, prompt; 000000 is the base; a clip is an animation
 checkpoints/       000020/: adapter and optimizer, complete or absent
-lora/              the finished LoRA
+lora/              the finished LoRA, for ComfyUI in a second file where it does not read the first
 report/            base against aligned: table and pictures
 """
 
@@ -163,7 +163,10 @@ class RunFolder:
         return updates_in(self.checkpoints)
 
     def lora_files(self) -> list[Path]:
-        """The finished LoRA files; one that is still being written begins with a dot."""
+        """The finished LoRA: diffusers' file, which Palate itself plays, and ComfyUI's `_comfyui` where there is one.
+
+        A file that is still being written begins with a dot.
+        """
         return sorted(self.lora.glob("[!.]*.safetensors"))
 
     def request_stop(self) -> None:

@@ -152,13 +152,35 @@ def plan(
     processes: Annotated[int, typer.Option(min=1, help="GPUs.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Where the run would lie.")] = None,
     fit: Annotated[bool, typer.Option(help="Look for settings that fit when these do not.")] = True,
+    table: Annotated[bool, typer.Option("--table", help="The recipe's variants side by side instead.")] = False,
 ) -> None:
     """What a recipe needs of memory, time and disk, as JSON; loads no weights."""
     from toolkit.recipe import read
     from training.plan import plan as plan_run
+    from training.plan import table as plan_variants
 
     content = read(recipe, json.loads(set_))
+    if table:
+        print(json.dumps(plan_variants(content)))
+        return
     print(json.dumps(plan_run(content, memory_gb=memory, processes=processes, output=output, fit=fit)))
+
+
+@app.command()
+def pairs(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    set_: Annotated[str, typer.Option("--set", help="Settings to change, as a JSON object of dotted keys.")] = "{}",
+    per_prompt: Annotated[int, typer.Option(min=2, help="Pictures drawn of each prompt.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts used; all without it.")] = None,
+    least_gap: Annotated[float, typer.Option(min=0, help="Pairs whose scores are closer are left out.")] = 0.0,
+) -> None:
+    """Preference pairs of the base's own pictures; prints counts as JSON."""
+    from toolkit.recipe import read
+    from training.pair_builder import PairBuilder
+
+    builder = PairBuilder(read(recipe, json.loads(set_)), per_prompt=per_prompt)
+    print(json.dumps(builder.write(output, limit=limit, least_gap=least_gap)))
 
 
 @app.command()

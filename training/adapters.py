@@ -116,19 +116,21 @@ class Policy:
     def folded(self) -> Iterator[None]:
         """Inside, the adapter is added into the weights: the same pictures for fewer operations, without gradient.
 
-        The original tensors come back untouched. Layers whose weights cannot be added to (quantised) stay as they are.
+        The original tensors come back untouched. Only float32 weights are added to, for as long as their copies take
+        memory: in bfloat16 the sum would round a young LoRA away, and a LoRA of rank 32 costs FLUX two percent of a
+        layer's operations. Packed weights have no sum at all.
         """
         originals = []
         try:
             for layer in self._layers():
                 weight = layer.get_base_layer().weight
-                if layer.disable_adapters or not weight.is_floating_point():
+                if layer.disable_adapters or weight.dtype != torch.float32:
                     continue
                 originals.append((weight, weight.data))
-                folded = weight.data.float()
+                folded = weight.data
                 for name in layer.active_adapters:
                     folded = folded + layer.get_delta_weight(name).float()
-                weight.data = folded.to(weight.dtype)
+                weight.data = folded
                 layer.enable_adapters(False)
             yield
         finally:

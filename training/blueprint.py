@@ -6,18 +6,24 @@ microseconds per operation, whatever its size.
 
 from __future__ import annotations
 
+import json
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 Module = TypeVar("Module", bound=nn.Module)
+aten = torch.ops.aten
 _MODE: ContextVar[FakeTensorMode | None] = ContextVar("fake tensors", default=None)
 
 
@@ -34,6 +40,18 @@ def weightless() -> Iterator[FakeTensorMode]:
 def is_weightless() -> bool:
     """Whether a loader has to build its model from a config alone."""
     return _MODE.get() is not None
+
+
+@cache
+def shipped(layouts: Path, index: str) -> dict[str, Path]:
+    """Hub id → the folder below `layouts` whose file `index` says that it is this model's."""
+    found = sorted(layouts.glob(f"*/{index}"))
+    return {json.loads(file.read_text(encoding="utf-8"))["_name_or_path"]: file.parent for file in found}
+
+
+def number(tensor: Tensor) -> float:
+    """The one number in a tensor; 1 where it has none."""
+    return 1.0 if tensor.is_meta else float(tensor)
 
 
 def build(make: Callable[[], Module], dtype: torch.dtype = torch.float32) -> Module:
@@ -73,16 +91,42 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 class Numberless(TorchDispatchMode):
-    """Answers for fake tensors when code asks for a number: no comparison holds, and any other number is 1."""
+    """Answers for fake tensors when code asks for their numbers.
+
+    No comparison holds, every mask keeps everything, and any other number is 1. What needs no fake tensor, such as the
+    lengths of texts, is computed.
+    """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, unless it would read a number."""
-        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+        kwargs = kwargs or {}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if given and not any(isinstance(leaf, FakeTensor) for leaf in given):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
+        if func is aten._local_scalar_dense.default:
             kind = args[0].dtype
             return False if kind == torch.bool else 1.0 if kind.is_floating_point else 1
-        if func is torch.ops.aten.equal.default:
+        if func is aten.equal.default:
             return False
-        return func(*args, **(kwargs or {}))
+        if func is aten.index.Tensor:
+            return func(args[0], _places(args[1]))
+        return func(*args, **kwargs)
+
+
+def _places(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Masks as the numbers of what they keep."""
+    places: list[Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype != torch.bool:
+            places.append(index)
+        elif isinstance(index, FakeTensor):
+            kept = torch.empty(index.numel(), dtype=torch.long)
+            places += [kept] * index.ndim
+        else:
+            with _disable_current_modes():
+                places += list(index.nonzero(as_tuple=True))
+    return places
 
 
 def mode() -> FakeTensorMode:
@@ -91,3 +135,38 @@ def mode() -> FakeTensorMode:
     if current is None:
         raise RuntimeError("outside of weightless()")
     return current
+
+
+class LengthTokenizer:
+    """Stands where there is no vocabulary: as many tokens as the longest text has, all of them the first one."""
+
+    def __init__(self, model_max_length: int = 77) -> None:
+        """model_max_length: the longest prompt in tokens, where the caller does not say."""
+        self.model_max_length = model_max_length
+
+    def __len__(self) -> int:
+        """No token is one that a model does not know."""
+        return 0
+
+    def __call__(
+        self, texts: str | Sequence[str], padding: str | bool = False, max_length: int | None = None, **_: object
+    ) -> transformers.BatchEncoding:
+        """Token ids [B, T]: T is what the caller pads or cuts to, else a start and an end."""
+        tokens = max_length or (self.model_max_length if padding == "max_length" else 2)
+        with _disable_current_modes():  # numbers that are known
+            ids = torch.zeros(1 if isinstance(texts, str) else len(texts), tokens, dtype=torch.long)
+            mask = torch.ones_like(ids)
+        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": mask})
+
+    def tokenize(self, text: str) -> list[str]:
+        """None of `text` is a word with a meaning of its own."""
+        return []
+
+    def add_tokens(self, *_: object, **__: object) -> None:
+        """Every token is the first one."""
+
+    add_special_tokens = add_tokens
+
+    def apply_chat_template(self, messages: Sequence[dict[str, str]], **_: object) -> str:
+        """What was said."""
+        return messages[0]["content"]

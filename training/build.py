@@ -44,6 +44,7 @@ class Stage:
             guidance_scale=settings.guidance_scale,
             seed=recipe.training.seed,
             purpose=purpose,
+            batch_size=settings.batch_size,
         )
 
 
@@ -74,16 +75,19 @@ def cache_root() -> Path:
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    """Everything a run is made of, on this process's device."""
-    method = tables.method(recipe.method)  # first: contradictory settings are refused before anything loads
+    """Everything a run is made of, on this process's device.
+
+    What is small and may be missing comes before what is large; scorers wait in RAM until the text encoders have left.
+    """
+    method = tables.method(recipe.method)
+    reward, second = (taught(section, recipe.words) for section in (recipe.reward, recipe.validation.scorer))
     built = stage(recipe, accelerator.device)
-    reward = scorer(recipe.reward, accelerator.device, recipe.words)
-    second = scorer(recipe.validation.scorer, accelerator.device, recipe.words)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
     learned = [item.prompt for item in items] if items else [prompt.text for prompt in train]
     built.encode.prepare([*learned, *(prompt.text for prompt in validation)])
     built.policy.release_text()
+    reward, second = (on_device(scorer, accelerator.device) for scorer in (reward, second))
     return Parts(
         policy=built.policy,
         method=method,
@@ -118,16 +122,20 @@ def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: S
 
 
 def scorer(section: Section, device: torch.device, words: Sequence[WordPair] = ()) -> Any:
-    """A reward on `device`, whether it has weights or not, that knows the learned ones among `words`.
+    """A reward on `device`, whether it has weights or not, that knows the learned ones among `words`."""
+    return on_device(taught(section, words), device)
+
+
+def taught(section: Section, words: Sequence[WordPair]) -> Any:
+    """A reward on the CPU that knows the learned ones among `words`.
 
     Raises UsageError where a pair names neither of the words in its file, or the reward cannot learn any.
     """
-    loaded = tables.reward(section)
-    placed = loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
+    loaded: Any = tables.reward(section)
     for pair in words:
         if pair.learned:
-            _teach(placed, section.name, pair)
-    return placed
+            _teach(loaded, section.name, pair)
+    return loaded
 
 
 def _teach(reward: Any, name: str, pair: WordPair) -> None:
@@ -142,6 +150,11 @@ def _teach(reward: Any, name: str, pair: WordPair) -> None:
             f"`{name}` cannot read learned words.", action="Choose a reward with a text encoder of its own."
         )
     reward.learn(known)
+
+
+def on_device(loaded: Any, device: torch.device) -> Any:
+    """A reward, moved if it has weights."""
+    return loaded.to(device) if isinstance(loaded, torch.nn.Module) else loaded
 
 
 def best_device() -> torch.device:

@@ -132,7 +132,10 @@ class Method(Protocol):
     needs: ClassVar[frozenset[str]]
 
     def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
-        """Yield one report per backward pass; the graph of a yielded loss is freed before the next is made."""
+        """Yield one report per backward pass; a yielded loss has gone backward, and its graph with it, before the next.
+
+        The caller may put one factor on all losses of an update, such as an accumulation's share.
+        """
         ...
 
 

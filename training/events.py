@@ -7,10 +7,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from toolkit import atomic
@@ -73,6 +74,19 @@ def numbers(event: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and name not in ("update", "time"):
             flat[prefix + name] = float(value)
     return flat
+
+
+def totals(metrics: Mapping[str, Sequence[Tensor]]) -> dict[str, tuple[float, int]]:
+    """Sum and count of each number's values, which are scalars; one look at the device for all of them."""
+    sums = torch.stack([torch.stack(list(values)).sum() for values in metrics.values()]).tolist()
+    return {name: (total, len(metrics[name])) for name, total in zip(metrics, sums, strict=True)}
+
+
+def means(everyone: Sequence[Mapping[str, tuple[float, int]]]) -> dict[str, float]:
+    """Each number's mean over the processes that saw it; not all see each range of noise levels."""
+    names = dict.fromkeys(name for seen in everyone for name in seen)
+    both = {name: [seen[name] for seen in everyone if name in seen] for name in names}
+    return {name: sum(total for total, _ in seen) / sum(count for _, count in seen) for name, seen in both.items()}
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ from training.rehearsal import LOAD, Findings
 
 MULTIPLE = 16  # pixels: what every family's sizes are divisible by
 
+LIGHTER = ("quantisation", "offload", ".dtype")  # settings that act on weights
+
 
 def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe with other settings. Raises UsageError when they contradict each other."""
@@ -23,7 +25,7 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Text encoders are not among them: every run lets them go once its prompts are encoded.
     """
-    base, method = _settings("bases", recipe.base), _settings("methods", recipe.method)
+    base, method = settings_of("bases", recipe.base), settings_of("methods", recipe.method)
     budget = recipe.training
     if base.get("gradient_checkpointing") is False:
         yield "gradient checkpointing", {"base.gradient_checkpointing": True}
@@ -34,6 +36,12 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"batch 1 with {steps} accumulated", {
             "training.batch_size": 1, "training.gradient_accumulation": steps
         }  # fmt: skip
+    if recipe.validation.batch_size > 1:
+        yield "checks one picture at a time", {"validation.batch_size": 1}
+    scorers = {"reward": recipe.reward, "validation.scorer": recipe.validation.scorer}
+    wide = [place for place, section in scorers.items() if settings_of("rewards", section).get("dtype") == "float32"]
+    if wide:
+        yield "scorers in bfloat16", {f"{place}.dtype": "bfloat16" for place in wide}
     if base.get("quantisation") == "none":
         yield "int8 weights", {"base.quantisation": "int8_weight_only"}
     if base.get("quantisation") in ("none", "int8_weight_only", "int8"):
@@ -50,7 +58,8 @@ def switches(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"rank {recipe.lora.rank // 2}", {"lora.rank": recipe.lora.rank // 2}
 
 
-def _settings(kind: str, section: recipes.Section) -> dict[str, Any]:
+def settings_of(kind: str, section: recipes.Section) -> dict[str, Any]:
+    """All settings of a section, defaults included."""
     properties = catalogue.find(kind, section.name).settings.get("properties", {})
     return {name: known.get("default") for name, known in properties.items()} | section.settings
 
@@ -74,7 +83,7 @@ def first_fit(
             names.remove("int8 weights")
         names.append(name)
         applied |= settings
-        if too_heavy and not {"base.quantisation", "base.offload"} & set(settings):
+        if too_heavy and not any(key.endswith(LIGHTER) for key in settings):
             continue
         found = rehearse(changed(recipe, applied))
         too_heavy = needed(Findings(peaks={LOAD: found.peaks[LOAD]})) > memory

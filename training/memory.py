@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,14 @@ FLOPS: dict[Any, Any] = {  # torch's own formulas; its table leaves out the CPU'
 }
 
 
+@dataclass
+class Cost:
+    """Of one call."""
+
+    flops: int = 0
+    bytes: int = 0  # at most, beyond what was alive before
+
+
 class LiveBytes(TorchDispatchMode):
     """Counts every storage from the operation that makes it until it is freed.
 
@@ -39,6 +48,7 @@ class LiveBytes(TorchDispatchMode):
         self.flops = 0
         self.peaks: dict[str, int] = {}
         self._phase = ""
+        self._highest = 0  # since the outermost `cost` began
         self._known: dict[int, weakref.ref[Any]] = {}
 
     @contextmanager
@@ -51,6 +61,20 @@ class LiveBytes(TorchDispatchMode):
             yield
         finally:
             self._phase = outer
+
+    @contextmanager
+    def cost(self) -> Iterator[Cost]:
+        """What happens inside takes so many operations, and so many bytes more than there were."""
+        found, live, flops, outer = Cost(), self.live, self.flops, self._highest
+        self._highest = live
+        yield found
+        found.flops, found.bytes = self.flops - flops, self._highest - live
+        self._highest = max(self._highest, outer)
+
+    def add(self, cost: Cost) -> None:
+        """Count something as if it happened once more, here and now."""
+        self.flops += cost.flops
+        self._note(cost.bytes)
 
     def hold(self, modules: Iterable[nn.Module]) -> None:
         """Count what modules keep, whoever made it."""
@@ -80,9 +104,11 @@ class LiveBytes(TorchDispatchMode):
         self._note()
         return result
 
-    def _note(self) -> None:
-        if self.live > self.peaks.get(self._phase, -1):
-            self.peaks[self._phase] = self.live
+    def _note(self, more: int = 0) -> None:
+        live = self.live + more
+        self._highest = max(self._highest, live)
+        if live > self.peaks.get(self._phase, -1):
+            self.peaks[self._phase] = live
 
     def _count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 
 from toolkit import prompts
 from toolkit.errors import UsageError
-from toolkit.plan import free_bytes
+from toolkit.loras.convert import readers
+from toolkit.plan import free_bytes, gigabytes
 from toolkit.recipe import Recipe
 from training import blueprint, fitting
 from training.rehearsal import LOAD, Findings, Rehearsal
@@ -64,17 +66,45 @@ def measured_rate(device: torch.device, seconds: float = 0.3) -> float:
     return 2 * size**3 * count / (time.perf_counter() - begun)
 
 
-def rehearse(recipe: Recipe, processes: int = 1) -> Findings:
+def rehearse(recipe: Recipe) -> Findings:
     """The recipe's phases on fake tensors. An offloaded network is built in place and then taken out of the sums."""
     offloaded = bool(recipe.base.settings.get("offload"))
     if offloaded or recipe.base.settings.get("compile"):
         recipe = fitting.changed(recipe, {f"base.{name}": False for name in ("offload", "compile")})
     with blueprint.weightless():
-        found = Rehearsal(recipe, processes=processes).run()
+        found = Rehearsal(recipe).run()
     if offloaded:
         kept = found.network_bytes - 2 * found.largest_layer_bytes  # one layer at work, one on its way
         found.peaks = {name: peak - kept for name, peak in found.peaks.items()}
     return found
+
+
+def table(recipe: Recipe) -> dict[str, Any]:
+    """name of a variant → its phases, and bytes of GPU memory by number of GPUs.
+
+    One rehearsal serves with and without gradient checkpointing. Raises UsageError for a base that has neither
+    checkpointing nor quantisation to choose.
+    """
+    if not {"gradient_checkpointing", "quantisation"} <= set(fitting.settings_of("bases", recipe.base)):
+        raise UsageError(f"`{recipe.base.name}` has no variants to compare.", action="Plan it without --table.")
+    plain = {"base.gradient_checkpointing": False, "base.quantisation": "none", "base.offload": False}
+    rows: dict[str, Findings] = {}
+    for weights in ("none", "nf4"):
+        name = f"{recipe.base.settings.get('dtype', 'bfloat16') if weights == 'none' else weights} weights"
+        with blueprint.weightless():
+            rehearsal = Rehearsal(fitting.changed(recipe, plain | {"base.quantisation": weights}))
+            without = rehearsal.run()
+            rows[name], rows[f"{name}, no checkpointing"] = rehearsal.checkpointed(), without
+    return {
+        name: {"phases": found.peaks, "needed_bytes": {str(gpus): int(needed(found.on(gpus))) for gpus in (1, 2, 8)}}
+        for name, found in rows.items()
+    }
+
+
+def sizes(recipe: Recipe) -> Findings:
+    """What is known of a recipe's parts as soon as they are built, without any phase."""
+    with blueprint.weightless():
+        return Rehearsal(recipe).found
 
 
 def needed(found: Findings) -> float:
@@ -87,7 +117,7 @@ def plan(
 ) -> dict[str, Any]:
     """Everything that `palate plan` prints. Raises UsageError for a recipe that cannot be built."""
     device = machine(memory_gb)
-    found = rehearse(recipe, processes)
+    found = rehearse(recipe).on(processes)
     budget = recipe.training
     fits = None if device.memory is None else needed(found) <= device.memory
     content = {
@@ -114,7 +144,7 @@ def plan(
         "fit": None,
     }
     if fit and fits is False and device.memory is not None:
-        content["fit"] = fitting.first_fit(recipe, found, device.memory, lambda r: rehearse(r, processes), needed)
+        content["fit"] = fitting.first_fit(recipe, found, device.memory, lambda r: rehearse(r).on(processes), needed)
     return content
 
 
@@ -142,7 +172,7 @@ def disk(recipe: Recipe, found: Findings, output: Path) -> dict[str, Any]:
     run = {
         # besides the newest: the best, what an alarm would leave, and one being written
         "checkpoints": 3 * found.lora_bytes * (recipe.training.keep_checkpoints + 3),
-        "lora": found.lora_bytes * width_of // 4,
+        "lora": found.lora_bytes * width_of // 4 * len(readers(recipe.base.name)),
         "previews": int(checks * recipe.validation.previews * width * height * PREVIEW_BYTES_PER_PIXEL),
         "text_cache": found.conditioning_bytes * texts if found.has_text_cache else 0,
     }
@@ -154,11 +184,13 @@ def ram(found: Findings) -> int:
     return max(found.network_bytes, found.text_bytes) + RAM_BYTES
 
 
-def refuse_what_does_not_fit(recipe: Recipe, device: torch.device) -> None:
-    """Before a run loads anything: UsageError when the GPU's or the computer's memory is too small for it."""
+def refuse_what_does_not_fit(recipe: Recipe, device: torch.device, output: Path, processes: int = 1) -> None:
+    """Before a run loads anything: UsageError when the disk, the GPU's memory or the computer's is too small for it."""
     if device.type != "cuda":
+        refuse_a_small_disk(disk(recipe, sizes(recipe), output), output)
         return
-    found = rehearse(recipe)
+    found = rehearse(recipe).on(processes)
+    refuse_a_small_disk(disk(recipe, found, output), output)
     free, _ = torch.cuda.mem_get_info(device)
     if needed(found) > free:
         raise UsageError(
@@ -172,4 +204,15 @@ def refuse_what_does_not_fit(recipe: Recipe, device: torch.device) -> None:
         raise UsageError(
             f"Loading needs about {ram(found) / GB:.0f} GB of RAM, {available / GB:.0f} GB are available.",
             action="Close programs, add swap, or use pre-quantised weights.",
+        )
+
+
+def refuse_a_small_disk(disk: Mapping[str, Any], run: Path) -> None:
+    """UsageError when a run writes more than is free, beside what it has written already."""
+    written = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+    if disk["run"] - written > disk["free"]:
+        raise UsageError(
+            f"The run writes about {gigabytes(disk['run'])}, {gigabytes(disk['free'])} are free where it lies.",
+            cause=f"Checkpoints take {gigabytes(disk['checkpoints'])} of it.",
+            action="Free some space, choose another disk with --output, or lower `training.keep_checkpoints`.",
         )

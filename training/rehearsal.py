@@ -5,7 +5,7 @@ What runs is the base, policy, method, reward and optimizer that train; the coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,20 +16,30 @@ from torch import Tensor, nn
 from toolkit import prompts
 from toolkit.recipe import Recipe
 from training import blueprint, tables
-from training.adapters import Policy
 from training.batches import PromptBatches
 from training.contracts import Base, Conditioning, PromptBatch
-from training.interpolants import Estimate
 from training.memory import VALIDATION, LiveBytes
+from training.observed import (
+    AVERAGE,
+    BACKWARD,
+    DECODE,
+    DENOISE,
+    ENCODE,
+    LOAD,
+    OPTIMIZER,
+    REWARD,
+    ROLLOUT,
+    ObservedPolicy,
+    ObservedReward,
+    Repeats,
+)  # fmt: skip
 from training.picture_batches import BATCHES, placeholder
 from training.randomness import Rng
-from training.schedules import Level
 from training.text_cache import ConditioningCache
-from training.validation import BATCH, Panel, Renderer
+from training.validation import Panel, Renderer
 
-LOAD, ENCODE, ROLLOUT, DENOISE = "load", "encode", "rollout", "denoise"
-DECODE, REWARD, BACKWARD, OPTIMIZER = "decode", "reward", "backward", "optimizer"
-PHASES = (LOAD, ENCODE, ROLLOUT, DENOISE, DECODE, REWARD, BACKWARD, OPTIMIZER, VALIDATION)
+PHASES = (ENCODE, LOAD, ROLLOUT, DENOISE, DECODE, REWARD, BACKWARD, OPTIMIZER, AVERAGE, VALIDATION)
+WITH_GRADIENT = (DENOISE, DECODE, REWARD, BACKWARD)  # what gradient checkpointing acts on
 
 
 @dataclass
@@ -49,6 +59,11 @@ class Findings:
     published_bytes: int = 0  # the base's weights as they are downloaded, two bytes each; 0 for one that ships
     picture: tuple[int, int] = (0, 0)  # width, height
 
+    def on(self, processes: int) -> Findings:
+        """The same on one of so many devices: a single one has nothing to average gradients with."""
+        peaks = {name: peak for name, peak in self.peaks.items() if processes > 1 or name != AVERAGE}
+        return replace(self, peaks=peaks)
+
     @property
     def peak_phase(self) -> str:
         """The phase that needs most."""
@@ -60,73 +75,14 @@ class Findings:
         return self.peaks[self.peak_phase]
 
 
-class ObservedPolicy(Policy):
-    """A policy that names its phases. `shortcut`: a network call without gradient runs once for each shape."""
-
-    counter: LiveBytes
-    shortcut = False
-
-    def predict(self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0) -> Estimate:
-        """One network call; without gradient and values to lose, a repeated call only counts its operations."""
-        if torch.is_grad_enabled():
-            with self.counter.phase(DENOISE):
-                return super().predict(x_t, level, conditioning, guidance_scale)
-        with self.counter.phase(ROLLOUT):
-            key = (tuple(x_t.shape), guidance_scale != 1.0)
-            if not self.shortcut or key not in self._walked:
-                before = self.counter.flops
-                estimate = super().predict(x_t, level, conditioning, guidance_scale)
-                self._walked[key] = self.counter.flops - before
-                return estimate
-            self.counter.flops += self._walked[key]
-            return Estimate(torch.empty_like(x_t), torch.empty_like(x_t))
-
-    def watch(self, counter: LiveBytes, *, shortcut: bool) -> None:
-        """From now on."""
-        self.counter, self.shortcut = counter, shortcut
-        self._walked: dict[tuple[tuple[int, ...], bool], int] = {}
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pictures, with gradient."""
-        with self.counter.phase(DECODE):
-            return super().decode(latents)
-
-    @contextmanager
-    def folded(self) -> Iterator[None]:
-        """The copies of the weights belong to the rollout."""
-        with self.counter.phase(ROLLOUT), super().folded():
-            yield
-
-
-class ObservedReward:
-    """A reward that names its phase; everything else is the reward's own."""
-
-    def __init__(self, reward: Any, counter: LiveBytes) -> None:
-        """reward: with or without weights."""
-        self._reward, self._counter = reward, counter
-
-    def __getattr__(self, name: str) -> Any:
-        """The reward's own."""
-        return getattr(self._reward, name)
-
-    def target(self, texts: Any) -> Any:
-        """Text features."""
-        with self._counter.phase(REWARD):
-            return self._reward.target(texts)
-
-    def score(self, images: Tensor, target: Any) -> Tensor:
-        """Scores."""
-        with self._counter.phase(REWARD):
-            return self._reward.score(images, target)
-
-
 class Rehearsal:
     """A recipe's parts, built once. Inside `blueprint.weightless()` they have no values."""
 
-    def __init__(self, recipe: Recipe, *, processes: int = 1) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         """Load or build everything. Raises UsageError as training would."""
-        self.recipe, self.processes = recipe, processes
+        self.recipe = recipe
         self.counter = LiveBytes()
+        self.repeats = Repeats(self.counter)
         self.method = tables.method(recipe.method)
         base = tables.base(recipe.base)
         scorers = [tables.reward(recipe.reward), tables.reward(recipe.validation.scorer)]
@@ -139,31 +95,40 @@ class Rehearsal:
             picture=base.lora_facts.resolution,
         )
         self._published = sum(2 * elements_of(module) for module in modules_of(base)) * self.found.has_text_cache
-        self.reward, self.second = (ObservedReward(scorer, self.counter) for scorer in scorers)
+        self.reward, self.second = (ObservedReward(scorer, self.counter, self.repeats) for scorer in scorers)
         self.policy = self._policy(base)
-        self.policy.watch(self.counter, shortcut=blueprint.is_weightless())
+        self.policy.watch(self.counter, self.repeats)
+        self.found.lora_bytes = sum(parameter.nbytes for parameter in self.policy.trainable().values())
         self.optimizer = torch.optim.AdamW(self.policy.trainable().values(), lr=1e-6)
 
     def run(self) -> Findings:
         """All phases, in the order of training."""
         found = self.found
-        found.lora_bytes = sum(parameter.nbytes for parameter in self.policy.trainable().values())
         batch, rng = self._batch()
         with self._fake(), self.counter:
+            rows = self._encode([*batch.prompts, *(prompt.text for prompt in self._shown())], found)
             with self.counter.phase(LOAD):
                 self.counter.hold([*self.modules, self.policy.network])
-            rows = self._encode([*batch.prompts, *self._validation_texts()], found)
-            before = self.counter.flops
-            conditioned = replace(batch, conditioning=rows(batch.prompts))
+            self._batch_and_rng = replace(batch, conditioning=rows(batch.prompts)), rng
             self._warm_up()
-            self._update(conditioned, rng)
-            found.update_flops = (self.counter.flops - before) * self.recipe.training.gradient_accumulation
-            before = self.counter.flops
-            with self.counter.phase(VALIDATION):
+            found.update_flops = self._update()
+            with self.counter.phase(VALIDATION), self.counter.cost() as check:
                 self._check(rows)
-            found.check_flops = self.counter.flops - before
+            found.check_flops = check.flops
         found.peaks = {name: self.counter.peaks[name] for name in PHASES if name in self.counter.peaks}
         return found
+
+    def checkpointed(self) -> Findings:
+        """After `run` without gradient checkpointing: what it would have found with it."""
+        base: Any = self.policy.base
+        base.enable_gradient_checkpointing()
+        self.reward.forget_texts()
+        for phase in WITH_GRADIENT:
+            del self.counter.peaks[phase]
+        with self._fake(), self.counter:
+            flops = self._update()
+        peaks = {name: self.counter.peaks[name] for name in self.found.peaks}
+        return replace(self.found, peaks=peaks, update_flops=flops)
 
     def _policy(self, base: Base) -> ObservedPolicy:
         options: dict[str, Any] = {
@@ -195,11 +160,11 @@ class Rehearsal:
         return torch.zeros(len(pictures), *self.policy.latent_shape)
 
     def _encode(self, texts: list[str], found: Findings) -> ConditioningCache:
-        with self.counter.phase(ENCODE):
-            rows = ConditioningCache(
-                _once(self.policy.base.encode) if blueprint.is_weightless() else self.policy.base.encode
-            )
-            text = modules_of(getattr(self.policy.base, "text", None))
+        base = self.policy.base
+        with self.counter.phase(ENCODE):  # the scorers wait in RAM
+            self.counter.hold([*modules_of(base), self.policy.network])
+            rows = ConditioningCache(lambda texts: self.repeats(("text", len(texts)), lambda: base.encode(texts)))
+            text = modules_of(getattr(base, "text", None))
             self.counter.hold(text)
             found.text_bytes = bytes_of(text)
             found.published_bytes = self._published + sum(2 * elements_of(module) for module in text)
@@ -220,32 +185,46 @@ class Rehearsal:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _update(self, batch: PromptBatch, rng: Rng) -> None:
-        for report in self.method.losses(self.policy, self.reward, batch, rng):
-            with self.counter.phase(BACKWARD):
+    def _update(self) -> int:
+        """The operations of one update's micro-batches."""
+        batch, rng = self._batch_and_rng
+        with self.counter.cost() as cost, self.counter.phase(BACKWARD):
+            # a method may take a reward's gradient by itself; the other phases lie within
+            for report in self.method.losses(self.policy, self.reward, batch, rng):
                 report.loss.backward()
+        parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
+        with self.counter.phase(
+            AVERAGE
+        ):  # the trainer's all-reduce: all gradients in one row, and their mean beside it
+            flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+            mean = torch.empty_like(flat)
+            del flat, mean
         with self.counter.phase(OPTIMIZER):
-            parameters = [p for p in self.policy.trainable().values() if p.grad is not None]
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            if self.processes > 1:  # the trainer's all-reduce: all gradients in one row, and their mean beside it
-                flat = torch.cat([gradient.flatten() for gradient in gradients])
-                mean = torch.empty_like(flat)
-                del flat, mean
-            del gradients
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+        return cost.flops * self.recipe.training.gradient_accumulation
 
     def _check(self, rows: ConditioningCache) -> None:
-        settings, shown = self.recipe.validation, prompts.read(self.recipe.prompts.validation)[:BATCH]
+        """One batch of pictures, and all of them measured together, as training does."""
+        settings = self.recipe.validation
+        listed, among = (prompts.read(lst) for lst in (self.recipe.prompts.validation, self.recipe.prompts.train))
         renderer = Renderer(
-            self.policy, rows, steps=settings.steps, guidance_scale=settings.guidance_scale, seed=0, purpose=VALIDATION
-        )
-        images = renderer([prompt.text for prompt in shown])
-        Panel(shown, self.recipe.words, {"reward": self.reward, "second": self.second}).measure(images)
+            self.policy, rows, steps=settings.steps, guidance_scale=settings.guidance_scale, seed=0,
+            purpose=VALIDATION, batch_size=settings.batch_size,
+        )  # fmt: skip
+        with self.counter.cost() as rendering:
+            images = renderer([prompt.text for prompt in self._shown()])
+        batches = settings.seeds * -(-len(listed) // len(images))
+        self.counter.flops += (batches - 1) * rendering.flops
+        every = torch.cat([images] * batches)[: settings.seeds * len(listed)]
+        scorers = {"reward": self.reward, "second": self.second}
+        Panel(listed, self.recipe.words, scorers, among=among).measure(every)
 
-    def _validation_texts(self) -> list[str]:
-        return [prompt.text for prompt in prompts.read(self.recipe.prompts.validation)[:BATCH]]
+    def _shown(self) -> list[prompts.Prompt]:
+        """The validation prompts that are rendered together."""
+        at_once = self.recipe.validation.batch_size if len(self.policy.latent_shape) == 3 else 1
+        return prompts.read(self.recipe.prompts.validation)[:at_once]
 
     @contextmanager
     def _fake(self) -> Iterator[None]:
@@ -254,19 +233,6 @@ class Rehearsal:
                 modes.enter_context(blueprint.mode())
                 modes.enter_context(blueprint.Numberless())
             yield
-
-
-def _once(encode: Callable[[Sequence[str]], Conditioning]) -> Callable[[Sequence[str]], Conditioning]:
-    """An `encode` that works for one prompt, and hands out results of the same shapes for all others."""
-    first: list[Conditioning] = []
-
-    def encode_or_copy(texts: Sequence[str]) -> Conditioning:
-        if not first:
-            first.append(encode(texts))
-            return first[0]
-        return {name: torch.empty_like(value) for name, value in first[0].items()}
-
-    return encode_or_copy
 
 
 def modules_of(owner: Any) -> list[nn.Module]:

@@ -101,6 +101,6 @@ class DdpmSchedule:
         if self._timesteps is None:
             return sigma_grid(steps)
         visited = self._timesteps(steps)
-        rows = visited.clamp(min=0)
+        rows = visited.clamp(0, len(self._alpha) - 1)  # an offset may lead beyond the last of as many steps as levels
         sigma = self._sigma[rows] / (self._sigma[rows] + self._alpha[rows])
         return torch.where(visited < 0, 0.0, sigma).float()

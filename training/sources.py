@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from toolkit.errors import UsageError
+from training import blueprint
 
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 LFS_POINTER = b"version https://git-lfs"
@@ -92,6 +93,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UsageError(f"`{path.name}` does not hold named tensors.", action="Give the file with the weights.")
     return dict(content)
+
+
+def load(make: Callable[[], Module], source: str, *names: str, prefix: str = "", unused: Sequence[str] = ()) -> Module:
+    """A frozen module with the weights of the file `locate` finds; inside `blueprint.weightless` it has none.
+
+    Raises UsageError as `locate`, `read_weights` and `fill` do.
+    """
+    if blueprint.is_weightless():
+        return blueprint.build(make)
+    file = locate(source, *names)
+    return fill(make, read_weights(file), file, prefix=prefix, unused=unused)
 
 
 def fill(

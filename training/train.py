@@ -13,6 +13,7 @@ from accelerate import Accelerator
 import toolkit
 from toolkit import atomic, lora_file
 from toolkit.errors import PalateError, TrainingError, UsageError
+from toolkit.loras.convert import for_comfyui
 from toolkit.plan import preflight
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, RunFolder
@@ -81,7 +82,7 @@ def _train(run: RunFolder, recipe: Recipe, accelerator: Accelerator, interrupts:
     if accelerator.is_main_process:
         run.claim(updates=recipe.training.updates)
         preflight(recipe, run.path)
-        refuse_what_does_not_fit(recipe, accelerator.device)
+        refuse_what_does_not_fit(recipe, accelerator.device, run.path, accelerator.num_processes)
         atomic.write_json(run.environment_file, environment(accelerator))
         _say(run, f"Loading the base `{recipe.base.name}` and the reward `{recipe.reward.name}`.")
     parts = build.parts(recipe, accelerator)
@@ -102,7 +103,10 @@ def _train(run: RunFolder, recipe: Recipe, accelerator: Accelerator, interrupts:
 
 
 def save_lora(run: RunFolder, recipe: Recipe, policy: Policy, adapter: dict, update: int, reward: object) -> Path:
-    """Write the chosen checkpoint as the run's LoRA, and check that each of its names is a layer of the base."""
+    """Write the chosen checkpoint as the run's LoRA, for diffusers and where it differs for ComfyUI too.
+
+    Raises PalateError when one of its names is no layer of the base.
+    """
     facts = policy.base.lora_facts
     description = lora_file.Description(
         title=recipe.name,
@@ -131,6 +135,7 @@ def save_lora(run: RunFolder, recipe: Recipe, policy: Policy, adapter: dict, upd
         raise PalateError(f"The LoRA names `{odd[0]}`, which the base does not have.", action="Report this as a bug.")
     path = run.lora / f"{recipe.name}.safetensors"
     lora_file.save(path, adapter, description, dtype=recipe.lora.file_dtype)
+    for_comfyui(path)
     return path
 
 

@@ -49,6 +49,7 @@ class Trainer:
         self.accelerator, self.interrupts = accelerator, interrupts
         self.is_main = accelerator.is_main_process
         self.parameters = parts.policy.trainable()
+        self._alarms = getattr(parts.method, "alarms", ())  # of a method that names some
         settings = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
@@ -166,17 +167,8 @@ class Trainer:
             parameter.grad = part.view_as(parameter).clone()
 
     def _average_metrics(self, metrics: Mapping[str, list[Tensor]]) -> dict[str, float]:
-        """Each number's mean over all who saw it; a process may have seen none, such as of a range of noise levels."""
-        sums = dict(
-            zip(metrics, torch.stack([torch.stack(seen).sum() for seen in metrics.values()]).tolist(), strict=True)
-        )
-        counts = {name: len(values) for name, values in metrics.items()}
-        everyone = [(sums, counts)] if self.accelerator.num_processes == 1 else gather_object([(sums, counts)])
-        names = dict.fromkeys(name for summed, _ in everyone for name in summed)
-        return {
-            name: sum(s.get(name, 0.0) for s, _ in everyone) / sum(c.get(name, 0) for _, c in everyone)
-            for name in names
-        }
+        mine = events.totals(metrics)
+        return events.means([mine] if self.accelerator.num_processes == 1 else gather_object([mine]))
 
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""
@@ -197,10 +189,7 @@ class Trainer:
                 self.parts.policy.base.frames_per_second,
             )  # fmt: skip
             names = [path.name for path in paths]
-            heard = alarms.raised(
-                getattr(self.parts.method, "alarms", ()),
-                [event["metrics"] for event in self.run_folder.events("update")],
-            )
+            heard = alarms.raised(self._alarms, [event["metrics"] for event in self.run_folder.events("update")])
             self._log.write(
                 "check", update=self.update, values=check.values, guards=lights, previews=names, alarms=heard
             )

@@ -15,7 +15,6 @@ from training.contracts import Conditioning, Policy, Reward
 from training.randomness import Rng
 from training.rollout import sample
 
-BATCH = 16
 VALIDATION = "validation"  # the randomness of validation pictures is nobody else's
 
 
@@ -31,12 +30,16 @@ class Renderer:
         guidance_scale: float,
         seed: int,
         purpose: str,
+        batch_size: int,
     ) -> None:
-        """purpose separates the seeds of validation, report and samples from each other."""
+        """purpose separates the seeds of validation, report and samples from each other; batch_size: pictures at once.
+
+        Each picture has its own noise, so that the batch size moves nothing but its last bits.
+        """
         self._policy, self._encode = policy, encode
         self._steps, self._guidance_scale = steps, guidance_scale
         self._seed, self._purpose = seed, purpose
-        self._batch = BATCH if len(policy.latent_shape) == 3 else 1  # one clip is as large as many pictures
+        self._batch = batch_size if len(policy.latent_shape) == 3 else 1  # one clip is as large as many pictures
 
     def __call__(self, prompts: Sequence[str], number: int = 0) -> Tensor:
         """Pictures [B, 3, H, W] or clips [B, F, 3, H, W] on the CPU; `number` counts the seeds per prompt."""

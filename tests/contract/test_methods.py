@@ -97,10 +97,10 @@ def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator
 
 
 def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
-    method = quick_method(method_name, policy)
-    reports = list(method.losses(policy, fitting, batch_for(policy, method), Rng(7, 1, (0, 1))))
-    assert reports
-    for report in reports:
+    method, reports = quick_method(method_name, policy), 0
+    for report in method.losses(policy, fitting, batch_for(policy, method), Rng(7, 1, (0, 1))):
+        reports += 1
+        report.loss.backward()  # before the next is asked for, as the contract says
         assert report.loss.ndim == 0
         assert report.loss.isfinite()
         assert report.loss.requires_grad
@@ -108,6 +108,7 @@ def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, polic
         for name, value in report.metrics.items():
             assert value.float().isfinite().all(), name
             assert not value.requires_grad, name
+    assert reports
 
 
 def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, fitting) -> None:
@@ -218,3 +219,20 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
         found.append(gradients(method, one, reward_of("demo")))
     assert distance(*found) <= 1e-5
     assert all(len(often) > len(once) for once, often in zip(*seen.values(), strict=True))
+
+
+def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
+    """Oracles 1 and 18 of the preference methods: with the adapter on and off, no number differs."""
+    method = quick_method("dpo")
+    (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
+    for name in ("logit", "gap_chosen", "gap_rejected"):
+        assert torch.equal(first.metrics[name], torch.zeros(2)), name
+
+
+@pytest.mark.parametrize("name", ["dpo", "inpo", "kto"])
+def test_two_phases_give_the_same_gradient_with_recomputed_activations(
+    policy: Policy, thrifty_policy: Policy, name: str
+) -> None:
+    """Oracle 18: the adapter is on again when checkpointed layers run once more."""
+    method = quick_method(name)
+    assert distance(*(gradients(method, one, None) for one in (policy, thrifty_policy))) <= 1e-5

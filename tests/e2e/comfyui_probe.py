@@ -1,13 +1,16 @@
 """Runs inside ComfyUI's own source (PYTHONPATH=$COMFYUI_PATH): what does it make of a LoRA file?
 
-`tables` prints every layer name that ComfyUI takes for the published models; `apply FAMILY FILE OUTPUT` builds a tiny
-model of the family, lets ComfyUI load and apply the file, writes the changed weights and prints the unmatched keys.
+`version` prints the release; `tables` every layer name that it takes for the published models of the families it has;
+`apply FAMILY FILE OUTPUT` builds a tiny model of the family, lets ComfyUI load and apply the file, writes the change of
+every weight and prints the unmatched keys.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -30,6 +33,13 @@ FLUX = {
     "image_model": "flux", "in_channels": 16, "out_channels": 16, "patch_size": 2, "vec_in_dim": 768,
     "context_in_dim": 4096, "hidden_size": 3072, "mlp_ratio": 4.0, "num_heads": 24, "depth": 19,
     "depth_single_blocks": 38, "axes_dim": [16, 56, 56], "theta": 10000, "qkv_bias": True, "guidance_embed": True,
+    "txt_ids_dims": [],
+}  # fmt: skip
+FLUX2 = {
+    **FLUX, "image_model": "flux2", "in_channels": 128, "out_channels": 128, "patch_size": 1, "vec_in_dim": None,
+    "context_in_dim": 15360, "hidden_size": 6144, "mlp_ratio": 3.0, "num_heads": 48, "depth": 8,
+    "depth_single_blocks": 48, "axes_dim": [32, 32, 32, 32], "theta": 2000, "qkv_bias": False, "ops_bias": False,
+    "global_modulation": True, "mlp_silu_act": True, "txt_ids_dims": [3],
 }  # fmt: skip
 SD3 = {
     "in_channels": 16, "patch_size": 2, "out_channels": 16, "depth": 24, "adm_in_channels": 2048, "input_size": None,
@@ -44,8 +54,14 @@ SD35L = {
 WAN = {"image_model": "wan2.1", "model_type": "t2v", "in_dim": 16, "dim": 5120, "ffn_dim": 13824, "num_heads": 40}
 HUNYUAN = {"image_model": "hydit1", "depth": 40, "hidden_size": 1408, "mlp_ratio": 4.3637, "num_heads": 16}
 QWEN = {"image_model": "qwen_image", "num_layers": 60}
+Z_IMAGE = {
+    "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 3840, "n_layers": 30, "n_heads": 30,
+    "n_kv_heads": 30, "cap_feat_dim": 2560, "axes_dims": [32, 48, 48], "axes_lens": [1536, 512, 512],
+    "ffn_dim_multiplier": 8 / 3, "qk_norm": True, "z_image_modulation": True, "pad_tokens_multiple": 32,
+}  # fmt: skip
 PUBLISHED = {
     "flux": {"FLUX.1": ("Flux", FLUX)},
+    "flux2": {"FLUX.2-dev": ("Flux2", FLUX2)},
     "hunyuan_dit": {
         "HunyuanDiT-v1.1": ("HunyuanDiT1", {**HUNYUAN, "size_cond": True, "use_style_cond": True}),
         "HunyuanDiT-v1.2": ("HunyuanDiT", {**HUNYUAN, "image_model": "hydit"}),
@@ -61,11 +77,16 @@ PUBLISHED = {
         "Wan2.1-T2V-14B": ("WAN21_T2V", {**WAN, "num_layers": 40}),
         "Wan2.1-I2V-14B": ("WAN21_I2V", {**WAN, "num_layers": 40, "model_type": "i2v", "in_dim": 36}),
     },
+    "z_image": {"Z-Image": ("ZImage", Z_IMAGE)},
 }  # fmt: skip
 TINY = {
     "flux": ("Flux", {
         **FLUX, "hidden_size": 64, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "vec_in_dim": 32,
         "context_in_dim": 48, "axes_dim": [8, 12, 12],
+    }),
+    "flux2": ("Flux2", {
+        **FLUX2, "in_channels": 16, "out_channels": 16, "context_in_dim": 48, "hidden_size": 64, "num_heads": 2,
+        "depth": 2, "depth_single_blocks": 2, "axes_dim": [8, 8, 8, 8],
     }),
     "hunyuan_dit": ("HunyuanDiT", {
         **HUNYUAN, "image_model": "hydit", "depth": 4, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 4.0,
@@ -89,28 +110,63 @@ TINY = {
         **WAN, "model_type": "i2v", "in_dim": 36, "dim": 64, "ffn_dim": 96, "num_heads": 2, "num_layers": 2,
         "text_dim": 48, "freq_dim": 32,
     }),
+    "z_image": ("ZImage", {
+        **Z_IMAGE, "in_channels": 4, "dim": 1024, "n_layers": 1, "n_heads": 32, "n_kv_heads": 32, "cap_feat_dim": 48,
+        "axes_dims": [8, 12, 12], "axes_lens": [32, 32, 32], "multiple_of": 1,
+    }),
 }  # fmt: skip
 
 
-def build(kind: str, settings: dict, device: str):
+def has(kind: str) -> bool:
+    """Whether this release has a model class of that name."""
     import comfy.supported_models
 
+    return hasattr(comfy.supported_models, kind)
+
+
+def build(kind: str, settings: dict[str, Any]) -> Any:
+    """The model on the meta device: names and sizes, no numbers."""
+    import comfy.supported_models
+    from comfy.ldm.flux.model import FluxParams
+
+    if "txt_ids_dims" not in {field.name for field in fields(FluxParams)}:  # newer releases require it, older refuse it
+        settings = {name: value for name, value in settings.items() if name != "txt_ids_dims"}
     config = getattr(comfy.supported_models, kind)({**settings, "dtype": torch.float32})
-    return config.get_model({}, device=torch.device(device))
+    return config.get_model({}, device=torch.device("meta"))
+
+
+def names(kind: str, settings: dict[str, Any]) -> list[str]:
+    """Every layer name that ComfyUI maps to a matrix of the model, once it recognised the model by its weights."""
+    import comfy.lora
+    import comfy.model_detection
+
+    weights = build(kind, settings).state_dict()
+    recognised = comfy.model_detection.model_config_from_unet(weights, "diffusion_model.")
+    if type(recognised).__name__ != kind:
+        raise SystemExit(f"ComfyUI takes the weights of {kind} for {type(recognised).__name__}.")
+    model = recognised.get_model({}, device=torch.device("meta"))
+    known = comfy.lora.model_lora_keys_unet(model, {})
+    matrices = {name for name, weight in weights.items() if name.endswith(".weight") and weight.ndim > 1}
+    return sorted(name for name, target in known.items() if weight_of(target) in matrices)
+
+
+def weight_of(target: Any) -> str:
+    """The weight behind a target of ComfyUI's: a name, or a name with the rows and the function that change it."""
+    return target if isinstance(target, str) else target[0]
+
+
+def version() -> dict[str, str]:
+    import comfyui_version
+
+    return {"version": comfyui_version.__version__}
 
 
 def tables() -> dict[str, dict[str, list[str]]]:
-    import comfy.lora
-    import comfyui_version
-
-    found = {
-        family: {
-            model: sorted(comfy.lora.model_lora_keys_unet(build(kind, settings, "meta"), {}))
-            for model, (kind, settings) in models.items()
-        }
+    return {
+        family: {model: names(kind, settings) for model, (kind, settings) in models.items()}
         for family, models in PUBLISHED.items()
+        if has(TINY[family][0])
     }
-    return {"version": comfyui_version.__version__, **found}
 
 
 def apply(family: str, file: str, output: str) -> dict[str, list[str]]:
@@ -119,10 +175,11 @@ def apply(family: str, file: str, output: str) -> dict[str, list[str]]:
     import comfy.utils
     from safetensors.torch import save_file
 
-    model = build(*TINY[family], "cpu")
+    model = build(*TINY[family])
     weights = model.state_dict()
     lora = comfy.utils.load_torch_file(file, safe_load=True)
     patches = comfy.lora.load_lora(lora, comfy.lora.model_lora_keys_unet(model, {}), log_missing=False)
+    patches = {target: patch for target, patch in patches.items() if weight_of(target) in weights}
     used = {key for patch in patches.values() for key in patch.loaded_keys}
     changes: dict[str, torch.Tensor] = {}
     for target, patch in patches.items():
@@ -138,5 +195,5 @@ if __name__ == "__main__":
     import comfy.options
 
     comfy.options.enable_args_parsing()
-    answer = tables() if arguments[0] == "tables" else apply(*arguments[1:])
-    print(json.dumps(answer))
+    answers = {"version": version, "tables": tables, "apply": apply}
+    print(json.dumps(answers[arguments[0]](*arguments[1:])))

@@ -1,7 +1,9 @@
 """Our ComfyUI-ready files inside ComfyUI's own source: no unmatched key, and the change of the weights is diffusers'.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest tests/e2e/test_comfyui_keys.py   (what ComfyUI needs must be importable)
+COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_keys.py   (several checkouts: parted by colons)
 COMFYUI_PATH=/path/to/ComfyUI python tests/e2e/test_comfyui_keys.py --write   renews toolkit/loras/keys/*.comfyui.txt
+
+COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks, such as einops and torchsde.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +21,31 @@ import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.loras import convert, keys, writing
 from toolkit.loras.families import FAMILIES
 from toolkit.loras.reading import read
 from toolkit.loras.updates import Update, rows_at
 
-COMFYUI = os.environ.get("COMFYUI_PATH", "")
+CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
+PACKAGES = os.environ.get("COMFYUI_PACKAGES", "")
 PROBE = Path(__file__).with_name("comfyui_probe.py")
 KEYS = Path(keys.__file__).parent / "keys"
-HEAD = "# {}: every layer name that ComfyUI {} maps, as its own code listed them for the published models.\n"
-TRIED = ("flux", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan")  # what ComfyUI 0.3.64 has
+HEAD = "# {}: every layer name that ComfyUI maps to a matrix, as the code of {} listed them for the published models.\n"
+TRIED = ("flux", "flux2", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan", "z_image")
+LACKING = {"0.3.64": {"flux2", "z_image"}}  # release → families of those that it does not have
+AS_THEY_ARE = [family for family in TRIED if convert.serves_both(FAMILIES[family])]
 NETWORKS = json.loads((PROBE.parents[1] / "golden" / "tiny_networks.json").read_text(encoding="utf-8"))
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH does not say where ComfyUI's source is"),
+    pytest.mark.skipif(not CHECKOUTS, reason="COMFYUI_PATH does not say where ComfyUI's source is"),
 ]
 
 
-def probe(*arguments: str) -> dict[str, Any]:
+def probe(checkout: Path, *arguments: str) -> dict[str, Any]:
     """The probe's answer from a process that sees ComfyUI's modules and none of ours."""
-    search = os.pathsep.join(part for part in (COMFYUI, os.environ.get("COMFYUI_PACKAGES", "")) if part)
+    search = os.pathsep.join(part for part in (str(checkout), PACKAGES) if part)
     result = subprocess.run(
         [sys.executable, str(PROBE), *arguments],
         env={**os.environ, "PYTHONPATH": search}, cwd=PROBE.parent, capture_output=True, text=True, timeout=280,
@@ -47,63 +54,128 @@ def probe(*arguments: str) -> dict[str, Any]:
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
-def random_updates(family: str) -> dict[str, Update]:
+@cache
+def version(checkout: Path) -> str:
+    return probe(checkout, "version")["version"]
+
+
+@cache
+def tables(checkout: Path) -> dict[str, dict[str, list[str]]]:
+    """Family → published model → the layer names that this checkout takes."""
+    return probe(checkout, "tables")
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
+def comfyui(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def checkout(comfyui: Path, family: str) -> Path:
+    """A checkout that has the family."""
+    if family in LACKING.get(version(comfyui), set()):
+        pytest.skip(f"ComfyUI {version(comfyui)} has no {FAMILIES[family].title}")
+    return comfyui
+
+
+def network_of(family: str) -> nn.Module:
+    torch.manual_seed(0)
+    return getattr(diffusers, NETWORKS[family]["class"])(**NETWORKS[family]["settings"])
+
+
+def random_updates(family: str, network: nn.Module) -> dict[str, Update]:
     """A small random update on every layer of the tiny network that its original can take."""
     generator = torch.Generator().manual_seed(7)
-    with torch.device("meta"):
-        network = getattr(diffusers, NETWORKS[family]["class"])(**NETWORKS[family]["settings"])
-    kinds = (torch.nn.Linear, torch.nn.Conv2d)
     return {
         name: Update(
             torch.randn(2, *module.weight.shape[1:], generator=generator),
             torch.randn(module.weight.shape[0], 2, *(1 for _ in module.weight.shape[2:]), generator=generator),
         )
         for name, module in network.named_modules()
-        if isinstance(module, kinds) and FAMILIES[family].renaming.to_original(name)
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and FAMILIES[family].renaming.to_original(name)
     }
 
 
-@pytest.fixture(scope="module")
-def known() -> dict[str, Any]:
-    return probe("tables")
+def diffusers_file(folder: Path, family: str, network: nn.Module) -> Path:
+    """A LoRA on every layer, as training writes it."""
+    each = FAMILIES[family]
+    path, about = folder / "diffusers.safetensors", {"palate": json.dumps({"family": family})}
+    writing.write(path, random_updates(family, network), each, each.diffusers, dtype="float32", metadata=about)
+    return path
+
+
+def changes_in_comfyui(checkout: Path, family: str, file: Path) -> dict[str, Tensor]:
+    """The change of every original weight, after ComfyUI took every key."""
+    output = file.with_name("changes.safetensors")
+    assert probe(checkout, "apply", family, str(file), str(output)) == {"unmatched": []}
+    return load_file(output)
+
+
+def largest_error(family: str, changes: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+    """Over all layers under diffusers' names, the relative error of ComfyUI's change."""
+    errors = []
+    for name, change in wanted.items():
+        place = FAMILIES[family].renaming.to_original(name)
+        assert place is not None
+        made = rows_at(place, changes[f"{place.name}.weight"])
+        errors.append(float((made - change.reshape(made.shape)).norm() / change.norm()))
+    return max(errors)
 
 
 @pytest.mark.parametrize("family", TRIED)
-def test_comfyui_takes_every_key_and_changes_the_weights_as_diffusers_does(family: str, tmp_path: Path) -> None:
-    updates = random_updates(family)
-    source, ready = tmp_path / "diffusers.safetensors", tmp_path / "comfyui.safetensors"
-    about = {"palate": json.dumps({"family": family})}
-    writing.write(source, updates, FAMILIES[family], FAMILIES[family].diffusers, dtype="float32", metadata=about)
+def test_comfyui_takes_every_key_and_makes_the_same_change(family: str, checkout: Path, tmp_path: Path) -> None:
+    source, ready = diffusers_file(tmp_path, family, network_of(family)), tmp_path / "comfyui.safetensors"
     convert.convert(source, "comfyui", ready)
-    answer = probe("apply", family, str(ready), str(tmp_path / "changes.safetensors"))
-    assert answer["unmatched"] == []
-    changes = load_file(tmp_path / "changes.safetensors")
-    for name, update in read(source).updates.items():
-        change, wanted = change_of(family, name, changes), update.delta()
-        assert (change - wanted.reshape(change.shape)).norm() <= 1e-5 * wanted.norm(), name
+    wanted = {name: update.delta() for name, update in read(source).updates.items()}
+    assert largest_error(family, changes_in_comfyui(checkout, family, ready), wanted) <= 1e-5
 
 
-def change_of(family: str, name: str, changes: dict[str, Tensor]) -> Tensor:
-    place = FAMILIES[family].renaming.to_original(name)
-    assert place is not None
-    return rows_at(place, changes[f"{place.name}.weight"])
+@pytest.mark.parametrize("family", AS_THEY_ARE)
+def test_comfyui_takes_the_diffusers_file_where_no_other_is_written(
+    family: str, checkout: Path, tmp_path: Path
+) -> None:
+    source = diffusers_file(tmp_path, family, network_of(family))
+    wanted = {name: update.delta() for name, update in read(source).updates.items()}
+    assert largest_error(family, changes_in_comfyui(checkout, family, source), wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("family", ["flux", "sd15", "sdxl"])
+def test_the_weights_are_those_that_diffusers_fuses(
+    family: str, checkout: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """diffusers' own loader and fusing on one side, ComfyUI's on the other; in half precision on disk."""
+    network: Any = network_of(family)
+    layers = [*random_updates(family, network)]
+    before = {name: network.get_submodule(name).weight.detach().clone() for name in layers}
+    half = tmp_path / "half.safetensors"
+    convert.convert(diffusers_file(tmp_path, family, network), "diffusers", half, dtype="bfloat16")
+    network.load_lora_adapter(load_file(half), prefix=FAMILIES[family].component)
+    network.fuse_lora()
+    network.unload_lora()
+    wanted = {name: network.get_submodule(name).weight.detach() - before[name] for name in layers}
+    error = largest_error(family, changes_in_comfyui(checkout, family, convert.for_comfyui(half) or half), wanted)
+    record_property("largest relative error", error)
+    print(f"ComfyUI {version(checkout)}, {family}: {len(wanted)} layers, largest relative error {error:.1e}")
+    assert error <= 1e-3
 
 
 @pytest.mark.parametrize("family", TRIED)
-def test_the_stored_tables_hold_only_what_comfyui_takes(family: str, known: dict[str, Any]) -> None:
-    takes = {name for names in known[family].values() for name in names}
-    assert keys.comfyui(family) <= takes
+def test_the_stored_tables_hold_only_what_comfyui_takes(family: str, checkout: Path) -> None:
+    assert keys.comfyui(family) <= {name for names in tables(checkout)[family].values() for name in names}
 
 
-def table(title: str, version: str, models: dict[str, list[str]]) -> str:
-    """The text of one table: what a low-rank pair can sit on."""
-    names = {name: () for each in models.values() for name in each if not name.endswith((".bias", ".scale"))}
-    return HEAD.format(title, version) + "[ComfyUI]\n" + "\n".join(keys.compress(names)) + "\n"
+def test_it_is_known_which_families_a_release_lacks(comfyui: Path) -> None:
+    assert set(TRIED) - set(tables(comfyui)) == LACKING.get(version(comfyui), set())
+
+
+def table(family: str) -> str:
+    """The text of one table: what every checkout that has the family takes."""
+    found = {version(each): tables(each)[family] for each in CHECKOUTS if family in tables(each)}
+    common = set.intersection(*({name for names in models.values() for name in names} for models in found.values()))
+    lines = keys.compress(dict.fromkeys(common, ()))
+    return HEAD.format(FAMILIES[family].title, " and ".join(sorted(found))) + "[ComfyUI]\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--write"]:
-    listed = probe("tables")
-    release = listed.pop("version")
-    for each, content in listed.items():
-        text = table(FAMILIES[each].title, release, content)
-        (KEYS / f"{each}.comfyui.txt").write_text(text, encoding="utf-8")
+    for each in TRIED:
+        (KEYS / f"{each}.comfyui.txt").write_text(table(each), encoding="utf-8")

@@ -17,7 +17,7 @@ import torch
 
 from toolkit.loras import keys
 from toolkit.loras.families import FAMILIES
-from toolkit.loras.family import COMFYUI, COMFYUI_DIFFUSERS, KOHYA_ORIGINAL, TRANSFORMER, Spelling
+from toolkit.loras.family import TRANSFORMER, Spelling
 
 KEYS = Path(keys.__file__).parent / "keys"
 UNET_XL = {
@@ -96,13 +96,8 @@ PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# Families that no tried ComfyUI release knew: their layer names follow from the published original names, in the
-# spellings that ComfyUI takes for every model, and in those that its later releases are documented to take.
-DERIVED: dict[str, list[Spelling]] = {
-    "cogvideox": [TRANSFORMER],
-    "flux2": [COMFYUI, KOHYA_ORIGINAL],
-    "z_image": [COMFYUI, COMFYUI_DIFFUSERS, KOHYA_ORIGINAL, TRANSFORMER],
-}
+# A family that no tried ComfyUI release has: diffusers' names, since the wrapper pack hands the file to diffusers.
+DERIVED: dict[str, list[Spelling]] = {"cogvideox": [TRANSFORMER]}
 
 
 def layers(family: str, settings: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from toolkit import recipe
+from toolkit import atomic, recipe
 from toolkit.run_folder import FAILED, QUEUED, RUNNING, RunFolder
 from toolkit.studio import reading, run_markup, runs_markup, start_markup
 from toolkit.studio.markup import duration, number, prose, text
@@ -110,6 +110,27 @@ def test_the_lora_is_offered_only_when_it_is_finished(make_run: MakeRun) -> None
     assert ".half" not in run_markup.files(reading.view(run))
     run.write_state(RUNNING)
     assert run_markup.download(reading.view(run)) == ""
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [("demo", ["diffusers"]), ("flux", ["diffusers and ComfyUI"]), ("sdxl", ["diffusers", "ComfyUI"])],
+)
+def test_every_file_of_the_lora_is_offered_to_the_program_that_reads_it(
+    make_run: MakeRun, base: str, said: list[str]
+) -> None:
+    run = make_run()
+    trained = run.recipe().model_copy(update={"base": recipe.Section(name=base)})
+    atomic.write_file(run.recipe_file, trained.to_yaml())
+    if len(said) == 2:
+        (run.lora / "taste_comfyui.safetensors").write_bytes(b"lora too")
+    view = reading.view(run)
+    parsed(drawn := run_markup.download(view))
+    assert re.findall(r">(Download[^<]*)<", drawn) == [
+        *(["Download LoRA"] if len(said) == 1 else [f"Download LoRA for {program}" for program in said])
+    ]
+    assert drawn.count("button primary") == 1
+    assert re.findall(r"the LoRA, for ([^<]*)<", run_markup.files(view)) == said
 
 
 def test_weak_words_are_called_weak() -> None:

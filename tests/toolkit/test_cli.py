@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import toolkit
 from toolkit import cli
@@ -169,3 +170,18 @@ def test_ctrl_c_before_anything_started_is_exit_code_130(tmp_path: Path) -> None
     assert child.returncode == 130
     assert "Traceback" not in err
     assert "Stopped." in err
+
+
+def test_a_data_set_is_checked_in_words(call, tmp_path: Path) -> None:
+    for side, colour in (("chosen", 10), ("rejected", 200)):
+        (tmp_path / "mine" / side).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (colour, 0, 0)).save(tmp_path / "mine" / side / "1.png")
+    (tmp_path / "mine" / "chosen" / "1.txt").write_text("a cat")
+    (tmp_path / "mine" / "chosen" / "2.png").write_bytes(b"")
+    code, said, _ = call("pairs", "check", "mine")
+    assert code == 0
+    assert said.splitlines()[0] == "mine: 1 pairs kept, 1 dropped."
+    assert "1  missing picture: 2" in said
+    code, _, complaint = call("pairs", "check", "mine", "--kind", "likes")
+    assert code == 2
+    assert "`liked/` and `disliked/`" in complaint

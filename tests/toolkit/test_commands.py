@@ -122,7 +122,7 @@ def test_the_doctor_ends_badly_only_when_something_prevents_training(
 
 
 def test_a_plan_refuses_what_a_run_would(tmp_path: Path) -> None:
-    options = {"memory": None, "processes": 1, "output": None, "as_json": False}
+    options = {"memory": None, "processes": 1, "output": None, "table": False, "as_json": False}
     with pytest.raises(UsageError, match="Did you mean `demo`"):
         commands.plan(Path("demmo"), [], **options)
     with pytest.raises(UsageError, match=r"Unknown recipe key `lora\.rnk`"):

@@ -166,9 +166,23 @@ def test_prompt_files_are_found_beside_the_recipe(tmp_path: Path) -> None:
     assert prompts.test == "demo:test"
 
 
+@pytest.mark.parametrize(
+    ("base", "side", "unit", "near"), [("flux", 721, 16, 720), ("sd15", 517, 8, 520), ("wan", 488, 16, 480)]
+)
+def test_a_size_that_is_no_whole_number_of_latents_is_refused_with_the_nearest(
+    base: str, side: int, unit: int, near: int
+) -> None:
+    said = f"`{base}.width` cannot be {side}: it must be a multiple of {unit}, and the nearest is {near}"
+    content = {"base": base, "words": WORDS}
+    with pytest.raises(UsageError, match=said):
+        recipe.parse(content, {"base.width": side})
+    recipe.parse(content, {"base.width": near})
+
+
 def test_the_digest_ignores_the_name_and_nothing_that_trains() -> None:
     first = recipe.parse({"words": WORDS})
-    assert recipe.parse({"words": WORDS, "name": "other"}).digest() == first.digest()
+    for key, value in (("name", "other"), ("trackers", ["wandb"]), ("validation.batch_size", 1)):
+        assert recipe.parse({"words": WORDS}, {key: value}).digest() == first.digest()
     for key, value in (("training.seed", 1), ("words.weight", 2), ("method.rollout_steps", 9), ("lora.rank", 4)):
         assert recipe.parse({"words": WORDS, "method": "srpo"}, {key: value}).digest() != first.digest()
 

@@ -34,6 +34,8 @@ def test_a_lora_that_is_still_being_written_is_not_listed(tmp_path: Path) -> Non
     for name in (".mine.x7.safetensors", "mine.safetensors"):
         (run.lora / name).touch()
     assert [path.name for path in run.lora_files()] == ["mine.safetensors"]
+    (run.lora / "mine_comfyui.safetensors").touch()
+    assert [path.name for path in run.lora_files()] == ["mine.safetensors", "mine_comfyui.safetensors"]
 
 
 def test_names_are_unique_below_a_root(tmp_path: Path) -> None:

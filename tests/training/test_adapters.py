@@ -152,6 +152,22 @@ def test_folded_gives_the_same_answer_and_restores_the_weights_bit_for_bit() -> 
     assert set(policy.trainable()) == {name for name in weights if "lora_" in name}
 
 
+def test_only_float32_weights_are_folded_since_half_as_many_bits_would_forget_a_young_lora() -> None:
+    policy = trained()
+    policy.network.bfloat16()
+    weight = policy.network.inner.base_layer.weight
+    young = weight.float() * 2**-10
+    assert torch.equal((weight.float() + young).bfloat16(), weight)  # why: nothing would be left of it
+    policy.dtype, before = torch.bfloat16, weight.data_ptr()
+    with torch.no_grad():
+        expected = answer(policy)
+        with policy.folded():
+            assert weight.data_ptr() == before  # no copy
+            assert torch.equal(answer(policy), expected)
+        with policy.as_reference():
+            assert not torch.equal(answer(policy), expected)
+
+
 def test_folded_restores_the_weights_when_something_fails_inside() -> None:
     policy = trained()
     expected = answer(policy)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.run_folder import RunFolder
-from training.events import EventLog, cut, numbers, plain
+from training.events import EventLog, cut, means, numbers, plain, totals
 
 
 @pytest.fixture
@@ -99,3 +99,11 @@ def test_plain_values_survive_json_unchanged(value) -> None:
     once = plain(value)
     assert json.loads(json.dumps(once, allow_nan=False)) == once
     assert plain(once) == once
+
+
+def test_a_number_that_only_some_processes_saw_is_averaged_over_those() -> None:
+    """As if all values had been seen by one."""
+    first = totals({"loss": [torch.tensor(1.0), torch.tensor(2.0)], "at_0.3": [torch.tensor(5.0)]})
+    second = totals({"loss": [torch.tensor(6.0)], "at_0.7": [torch.tensor(7.0), torch.tensor(9.0)]})
+    assert first["loss"] == (3.0, 2)
+    assert means([first, second]) == {"loss": 3.0, "at_0.3": 5.0, "at_0.7": 8.0}

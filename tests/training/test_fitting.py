@@ -37,10 +37,11 @@ def fit(memory: float, content: Recipe = FLUX) -> tuple[list[str], int]:
 
 def test_the_harmless_come_first() -> None:
     names = [name for name, _ in fitting.switches(FLUX)]
-    assert names[:4] == [
-        "gradient checkpointing", "branches one after the other", "batch 1 with 8 accumulated", "int8 weights",
+    assert names[:5] == [
+        "gradient checkpointing", "branches one after the other", "batch 1 with 8 accumulated",
+        "checks one picture at a time", "int8 weights",
     ]  # fmt: skip
-    assert names[4:] == ["nf4 weights", "weights in RAM", "768x768", "512x512", "rank 8"]
+    assert names[5:] == ["nf4 weights", "weights in RAM", "768x768", "512x512", "rank 8"]
 
 
 def test_no_more_is_switched_than_is_needed() -> None:
@@ -72,4 +73,16 @@ def test_what_fits_nowhere_says_so() -> None:
 
 def test_a_base_without_a_switch_is_not_offered_it() -> None:
     names = [name for name, _ in fitting.switches(recipe.parse({"words": WORDS}))]
-    assert names == ["branches one after the other", "batch 1 with 8 accumulated", "rank 8"]
+    assert names == [
+        "branches one after the other", "batch 1 with 8 accumulated", "checks one picture at a time", "rank 8"
+    ]  # fmt: skip
+
+
+def test_scorers_lose_precision_before_the_base_does() -> None:
+    content = recipe.parse(
+        {"base": "flux", "words": WORDS, "reward": "hpsv21", "validation": {"scorer": {"name": "pickscore"}}}
+    )
+    names = [name for name, _ in fitting.switches(content)]
+    assert names.index("scorers in bfloat16") < names.index("int8 weights")
+    changed = fitting.changed(content, dict(fitting.switches(content))["scorers in bfloat16"])
+    assert (changed.reward.settings, changed.validation.scorer.settings) == ({"dtype": "bfloat16"},) * 2

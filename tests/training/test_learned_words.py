@@ -83,6 +83,14 @@ def test_a_reward_knows_the_words_of_its_file_in_any_prompt(taste: tuple[Path, d
     assert_close(ours[0, 0], torch.nn.functional.normalize(alone, dim=-1)[0])
 
 
+def test_one_word_inside_another_is_not_it() -> None:
+    reward = tables.reward(Section(name="demo"))
+    plain = reward.embed_texts(["dislike. a cat I like", "like. a cat"])
+    reward.learn({"like": torch.ones(2, 128)})
+    assert torch.equal(reward.embed_texts(["dislike. a cat I like"]), plain[:1])
+    assert not torch.equal(reward.embed_texts(["like. a cat"]), plain[1:])
+
+
 def test_the_same_seed_learns_the_same_bytes(likes: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         torch.manual_seed(len(name))

@@ -17,10 +17,13 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from toolkit import recipe
 from toolkit.recipe import Recipe
 from training import blueprint, tables
+from training.bases import BASES
 from training.memory import LiveBytes
+from training.observed import AVERAGE, Repeats
 from training.rehearsal import LOAD, PHASES, Findings, Rehearsal, modules_of
 
 WORLDS = ("demo", "flux", "sd15")
+MASKED = ("qwen_image", "z_image")
 SEED, SHAPES, TOLERANCE = 2026, 10, 0.15
 WORDS = {"positive": "3d render", "negative": "line art"}
 
@@ -81,6 +84,95 @@ def test_the_rehearsal_predicts_a_real_run(world: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_rehearsal_predicts_real_runs_of_all_shapes(world: str, number: int, tmp_path: Path) -> None:
     hold(*predicted_and_measured(recipe_of(world, shapes(world)[number], tmp_path)))
+
+
+@pytest.mark.parametrize("world", ["demo", "sd15"])
+@pytest.mark.parametrize(("name", "kind"), [("dpo", "pairs"), ("dpo_cm", "pairs"), ("kto", "likes"), ("sft", "photos")])
+def test_the_rehearsal_predicts_runs_that_learn_from_pictures(world: str, name: str, kind: str, tmp_path: Path) -> None:
+    """Without a picture at hand: those of a placeholder weigh the same."""
+    content = recipe_of(world, {"method": name, "data": {kind: str(tmp_path)}, "training.batch_size": 2}, tmp_path)
+    predicted, measured = predicted_and_measured(content)
+    for phase, peak in measured.peaks.items():
+        assert predicted.peaks[phase] == pytest.approx(peak, rel=TOLERANCE), phase
+    assert predicted.update_flops == measured.update_flops > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", sorted({*BASES} - {*WORLDS} - {*MASKED}))
+def test_the_rehearsal_predicts_a_real_run_of_every_family(world: str, tmp_path: Path) -> None:
+    hold(*predicted_and_measured(recipe_of(world, {"training.batch_size": 1}, tmp_path)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", MASKED)
+def test_where_only_a_texts_own_tokens_are_read_the_longest_text_is_planned_for(world: str, tmp_path: Path) -> None:
+    predicted, measured = predicted_and_measured(recipe_of(world, {"training.batch_size": 1}, tmp_path))
+    assert predicted.update_flops > measured.update_flops
+    for phase, peak in measured.peaks.items():
+        assert predicted.peaks[phase] > 0.99 * peak, phase
+    assert predicted.peak == pytest.approx(measured.peak, rel=TOLERANCE)
+
+
+def test_one_rehearsal_tells_both_with_and_without_checkpointing(tmp_path: Path) -> None:
+    shape = {"base.width": 128, "base.height": 128, "training.batch_size": 1}
+    found = {}
+    with blueprint.weightless():
+        for checkpointing in (False, True):
+            changed = {**shape, "base.gradient_checkpointing": checkpointing}
+            rehearsal = Rehearsal(recipe_of("flux", changed, tmp_path))
+            found[checkpointing] = rehearsal.run()
+            if not checkpointing:
+                also = rehearsal.checkpointed()
+    assert also.peaks == pytest.approx(found[True].peaks, rel=0.01)
+    assert also.peaks["denoise"] < 0.97 * found[False].peaks["denoise"]
+    assert also.update_flops == found[True].update_flops > found[False].update_flops
+
+
+def test_fewer_pictures_at_once_take_less_memory_and_as_many_operations(tmp_path: Path) -> None:
+    found, large = [], {"base.width": 256, "base.height": 256}
+    for size in (1, 2):
+        with blueprint.weightless():
+            found.append(Rehearsal(recipe_of("sd15", {**large, "validation.batch_size": size}, tmp_path)).run())
+    one, both = found
+    assert one.peaks["validation"] < 0.98 * both.peaks["validation"]
+    assert one.check_flops == pytest.approx(both.check_flops, rel=0.01)
+
+
+def test_gradients_are_averaged_only_among_several_gpus(tmp_path: Path) -> None:
+    with blueprint.weightless():
+        found = Rehearsal(recipe_of("flux", {}, tmp_path)).run()
+    assert found.on(2).peaks == found.peaks
+    assert set(found.peaks) - set(found.on(1).peaks) == {AVERAGE}
+    assert found.peaks[AVERAGE] - found.peaks["load"] >= 3 * found.lora_bytes  # gradients, their row, its mean
+
+
+def test_what_repeats_is_run_once_and_counted_as_often_as_it_happens() -> None:
+    counter, ran = LiveBytes(), []
+
+    def call() -> tuple[torch.Tensor, ...]:
+        ran.append(1)
+        return (torch.ones(64, 64) @ torch.ones(64, 64),)
+
+    with blueprint.weightless(), blueprint.mode(), counter:
+        repeats = Repeats(counter)
+        results = [repeats("product", call) for _ in range(3)]
+        assert [r[0].shape for r in results] == [(64, 64)] * 3
+        repeats("another", call)
+    assert (len(ran), counter.flops) == (2, 4 * 2 * 64**3)
+    with counter:  # with numbers, every call gives its own
+        assert torch.equal(Repeats(counter)("product", call)[0], torch.full((64, 64), 64.0))
+
+
+def test_masks_keep_everything_and_known_lengths_are_known() -> None:
+    known = torch.tensor([[True, True, False]])
+    with blueprint.weightless(), blueprint.mode(), blueprint.Numberless():
+        rows = torch.ones(1, 3, 5)
+        assert rows[torch.ones(1, 3) > 0].shape == (3, 5)
+        assert rows[:, (torch.ones(1, 3) > 0).any(dim=0)].shape == (1, 3, 5)
+        assert rows[known].shape == (2, 5)
+        assert known.sum(dim=1).tolist() == [2]
+        assert float(torch.ones(1)[0]) == 1.0
+        assert not (torch.ones(1) > 0)
 
 
 def test_checkpointing_and_quantised_weights_show_where_they_act(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -122,3 +122,17 @@ def test_a_grid_leads_to_the_very_timesteps_it_was_made_of_down_to_pure_noise(st
     grid = schedule.grid(steps)
     assert torch.equal(schedule.level(grid[:-1]).timestep, visited)
     assert grid[-1] == 0
+
+
+def test_a_grid_of_as_many_steps_as_levels_stays_within_them() -> None:
+    """With `steps_offset` the scheduler's first of 1000 timesteps is 1000, one beyond the last level."""
+    scheduler = DDIMScheduler(**STABLE_DIFFUSION, steps_offset=1)
+    scheduler.set_timesteps(1000)
+    visited = torch.cat([scheduler.timesteps, torch.tensor([0])])
+    assert visited[0] == 1000
+    schedule = DdpmSchedule(scheduler.alphas_cumprod, lambda _steps: visited)
+    grid = schedule.grid(1000)
+    levels = schedule.level(grid)
+    assert len(grid) == 1001
+    assert (levels.timestep[0], levels.timestep[-1]) == (999, 0)
+    assert (grid.diff() <= 0).all()

@@ -10,7 +10,7 @@ from toolkit.prompts import Prompt
 from toolkit.words import WordPair
 from training.randomness import key
 from training.rewards._dual_encoder import DualEncoder
-from training.validation import BATCH, Panel, Renderer
+from training.validation import Panel, Renderer
 
 PAIRS = [WordPair(positive="3d", negative="flat"), WordPair(positive="sharp", negative="blurry")]
 PROMPTS = [Prompt("a red cat", "cat"), Prompt("a dog", "dog"), Prompt("a blue cat", "cat")]
@@ -39,7 +39,7 @@ class Scorer(DualEncoder):
 
 
 def renderer(policy, **changes) -> Renderer:
-    settings = {"steps": 3, "guidance_scale": 1.0, "seed": 4, "purpose": "validation"}
+    settings = {"steps": 3, "guidance_scale": 1.0, "seed": 4, "purpose": "validation", "batch_size": 4}
     return Renderer(policy, encode, **settings | changes)
 
 
@@ -50,13 +50,21 @@ def showing(scorer: Scorer, texts: list[str]) -> torch.Tensor:
 
 def test_pictures_are_the_same_whenever_and_with_whomever_they_are_rendered(bending_policy) -> None:
     render = renderer(bending_policy())
-    texts = [f"prompt {number}" for number in range(BATCH + 3)]
+    texts = [f"prompt {number}" for number in range(7)]
     first = render(texts)
     torch.manual_seed(5)
     assert torch.equal(render(texts), first)
     assert_close(render(texts[:4]), first[:4])
-    assert first.shape[0] == BATCH + 3
+    assert first.shape[0] == 7
     assert (first.dtype, first.requires_grad) == (torch.float32, False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_how_many_are_rendered_at_once_matters_to_memory_alone(bending_policy, batch_size: int) -> None:
+    texts = [f"prompt {number}" for number in range(7)]
+    policy, other = bending_policy(), bending_policy()
+    assert_close(renderer(policy, batch_size=batch_size)(texts), renderer(other)(texts), rtol=0, atol=1e-6)
+    assert len(policy.rollout) == 3 * -(-7 // batch_size)  # three steps a batch
 
 
 @pytest.mark.parametrize("changes", [{"purpose": "report"}, {"seed": 5}])

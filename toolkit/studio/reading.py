@@ -13,6 +13,7 @@ from pathlib import Path
 from toolkit import prompts
 from toolkit.errors import UsageError
 from toolkit.event_reader import Event, EventReader
+from toolkit.loras.convert import readers
 from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, FAILED, INTERRUPTED, STOPPED, Preview, RunFolder, State
 
@@ -151,7 +152,12 @@ class View:
         """The finished LoRA files of a run that has ended; never one that is still being written."""
         if self.state.status not in (DONE, STOPPED):
             return []
-        return [path for path in self.run.lora_files() if not path.name.startswith(".")]
+        return self.run.lora_files()
+
+    @property
+    def lora_readers(self) -> tuple[str, ...]:
+        """Which programs read each of `lora_files`."""
+        return readers(self.recipe.base.name if self.recipe else "")
 
     @property
     def can_resume(self) -> bool:

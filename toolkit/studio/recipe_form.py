@@ -19,7 +19,11 @@ from toolkit.recipe import Recipe
 Tree = dict[str, Any]
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
-METHOD_LABELS = {"srpo": "SRPO", "refl": "ReFL", "direct_align": "Direct-Align", "dpo": "DPO"}
+METHOD_LABELS = {
+    "srpo": "SRPO", "refl": "ReFL", "direct_align": "Direct-Align", "dpo": "DPO", "dpo_cm": "DPO-C&M", "sdpo": "SDPO",
+    "sipo": "SIPO", "inpo": "InPO", "smpo": "SmPO", "kto": "KTO", "mapo": "MaPO", "ipo": "IPO", "dspo": "DSPO",
+    "dmpo": "DMPO", "sft": "Plain fine-tuning",
+}  # fmt: skip
 BASE_LABELS = {"demo": "Demo, 64 × 64"}
 
 

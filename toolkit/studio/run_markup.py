@@ -201,18 +201,24 @@ def log(view: View) -> str:
 def download(view: View) -> str:
     """The finished LoRA as the page's main action, or nothing; one that changes nothing is offered quietly."""
     kind, about = ("button", "changes nothing: the base was kept") if view.kept_base else ("button primary", "")
-    return "".join(
-        f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">Download LoRA</a>'
-        f'<span class="quiet">{text(about or f"{path.name} · {path.stat().st_size / 1e6:.1f} MB")}</span>'
-        for path in view.lora_files
-    )
+    loras = list(zip(view.lora_files, view.lora_readers, strict=False))
+    links = []
+    for path, program in loras:
+        whose = f" for {program}" if len(loras) > 1 else ""
+        facts = about or f"{path.name} · {path.stat().st_size / 1e6:.1f} MB"
+        links.append(
+            f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">Download LoRA{whose}</a>'
+            f'<span class="quiet">{text(facts)}</span>'
+        )
+        kind = "button"  # one main action a page
+    return "".join(links)
 
 
 def files(view: View) -> str:
     """Everything of the run that can be taken along."""
     run = view.run
     named = [
-        *((path, "the LoRA: diffusers and ComfyUI read it") for path in view.lora_files),
+        *((path, f"the LoRA, for {whose}") for path, whose in zip(view.lora_files, view.lora_readers, strict=False)),
         (run.recipe_file, "the recipe"),
         (run.events_file, "all numbers, one JSON object a line"),
         (run.environment_file, "versions and device"),

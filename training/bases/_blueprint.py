@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from training import blueprint, sources
 LAYOUTS = Path(__file__).parent / "layouts"
 INDEX = "model_index.json"
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+NEVER_QUANTISED = ("pooler",)  # HunyuanDiT's hands its weights themselves to torch's attention
 SMALL_FILES = ["*.json", "*.txt", "*.model"]  # configs and tokenizers
 
 
@@ -69,22 +70,19 @@ def layout(name: str, source: Source) -> Path:
         if folder is not None and (folder / INDEX).is_file():
             return folder
     wanted = source.layout or source.weights
-    for folder, index in _shipped():
-        is_file = Path(wanted).expanduser().is_file() and index["_class_name"] == name
-        if is_file or index["_name_or_path"] == wanted:
-            return folder
+    shipped = blueprint.shipped(LAYOUTS, INDEX)
+    if wanted in shipped:
+        return shipped[wanted]
+    if Path(wanted).expanduser().is_file():  # one checkpoint file: laid out as the family's published model is
+        for folder in shipped.values():
+            if json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"] == name:
+                return folder
     return sources.locate_folder(wanted, SMALL_FILES)
-
-
-@cache
-def _shipped() -> list[tuple[Path, dict[str, Any]]]:
-    found = sorted(LAYOUTS.glob(f"*/{INDEX}"))
-    return [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in found]
 
 
 def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any:
     if "Tokenizer" in name or "Processor" in name:
-        return _tokenizer(folder, name)
+        return _tokenizer(folder)
     cls: Any = getattr(LIBRARIES[library], name)
     if name.endswith("Scheduler"):
         return cls.from_config(cls.load_config(folder))
@@ -95,32 +93,10 @@ def _component(folder: Path, library: str, name: str, dtype: torch.dtype) -> Any
     return blueprint.build(partial(cls, config), dtype)
 
 
-def _tokenizer(folder: Path, name: str) -> Any:
-    files = [file.name for file in folder.iterdir()]
-    if "tokenizer.json" in files or "vocab.json" in files or "spiece.model" in files:
-        return getattr(transformers, name).from_pretrained(folder)
+def _tokenizer(folder: Path) -> blueprint.LengthTokenizer:
+    """Never the real one: how long a prompt is would be a number, and a plan is made for the longest."""
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    return LengthTokenizer(config["model_max_length"])
-
-
-class LengthTokenizer:
-    """Stands where a layout ships no vocabulary: as many tokens as the real one gives, all of them the first."""
-
-    def __init__(self, model_max_length: int) -> None:
-        """model_max_length: the longest prompt in tokens."""
-        self.model_max_length = model_max_length
-
-    def __call__(
-        self, texts: Sequence[str], padding: str | bool = False, max_length: int | None = None, **_: object
-    ) -> transformers.BatchEncoding:
-        """Token ids [B, T]: T = max_length where the caller pads to it, else a start and an end."""
-        tokens = (max_length or self.model_max_length) if padding == "max_length" else 2
-        ids = torch.zeros(1 if isinstance(texts, str) else len(texts), tokens, dtype=torch.long)
-        return transformers.BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-
-    def tokenize(self, text: str) -> list[str]:
-        """None of `text` is a word with a meaning of its own."""
-        return []
+    return blueprint.LengthTokenizer(config["model_max_length"])
 
 
 class _Dequantised(torch.autograd.Function):
@@ -164,8 +140,8 @@ class QuantisedLinear(nn.Linear):
 
 
 def quantise(network: nn.Module, kind: str) -> None:
-    """Replace every linear layer's weight by one of the size that the quantising libraries keep."""
-    for module in list(network.modules()):
+    """Replace the linear layers' weights by ones of the size that the quantising libraries keep."""
+    for place, module in list(network.named_modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear:
+            if type(child) is nn.Linear and not set(place.split(".")) & set(NEVER_QUANTISED):
                 setattr(module, name, blueprint.build(partial(QuantisedLinear, child, kind)))

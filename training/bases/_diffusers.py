@@ -42,8 +42,9 @@ class SharedSettings(BaseModel):
         default=None, description="ComfyUI's folder; names in `parts` are looked up in its model folders."
     )
     dtype: Dtype = Field(default="bfloat16", description="Precision that the frozen weights are kept in.")
-    width: int = Field(default=1024, ge=16, le=4096, description="Picture width in pixels.")
-    height: int = Field(default=1024, ge=16, le=4096, description="Picture height in pixels.")
+    # 16 pixels: 8 to one latent, 2 x 2 latents to one token. A family without tokens wants whole latents only.
+    width: int = Field(default=1024, ge=16, le=4096, multiple_of=16, description="Picture width in pixels.")
+    height: int = Field(default=1024, ge=16, le=4096, multiple_of=16, description="Picture height in pixels.")
     quantisation: Literal["none", "int8_weight_only", "int8", "nf4"] = Field(
         default="none",
         description="Frozen network weights: int8_weight_only (torchao, also on CPU), int8 or nf4 (bitsandbytes).",

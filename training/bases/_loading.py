@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from toolkit.errors import UsageError
 from training import blueprint, sources
 from training.bases import _blueprint, _comfyui
-from training.bases._blueprint import INDEX, LIBRARIES
+from training.bases._blueprint import INDEX, LIBRARIES, NEVER_QUANTISED
 
 TEXT_PARTS = ("text_encoder", "tokenizer")  # and whatever begins like this: text_encoder_2, tokenizer_3, …
 NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -124,7 +124,7 @@ def quantiser(kind: str) -> Any:
         if kind == "int8_weight_only":
             from torchao.quantization import Int8WeightOnlyConfig
 
-            return diffusers.TorchAoConfig(Int8WeightOnlyConfig())
+            return diffusers.TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=list(NEVER_QUANTISED))
         importlib.import_module("bitsandbytes")  # diffusers asks for it only at the first layer
     except ImportError as error:
         package = "torchao" if kind == "int8_weight_only" else "bitsandbytes"
@@ -133,9 +133,12 @@ def quantiser(kind: str) -> Any:
         ) from error
     if kind == "nf4":
         return diffusers.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=list(NEVER_QUANTISED),
         )
-    return diffusers.BitsAndBytesConfig(load_in_8bit=True)
+    return diffusers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(NEVER_QUANTISED))
 
 
 def left_out(cls: type, *, text: bool) -> list[str]:

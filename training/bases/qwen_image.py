@@ -50,14 +50,14 @@ class QwenImage(FlowPictures):
 
     def forward(self, x_t: Tensor, timestep: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         """The velocity; the texts' common padding is cut off again, and guidance is applied by whoever calls."""
-        dtype, mask = self.network.dtype, conditioning["mask"]
-        length = int(mask.sum(dim=1).max())
+        dtype, read = self.network.dtype, conditioning["mask"].any(dim=0)
+        mask = conditioning["mask"][:, read]
         rows, columns = x_t.shape[-2] // PATCH, x_t.shape[-1] // PATCH
         output = self.network(
             hidden_states=pack(x_t).to(dtype),
             timestep=timestep.to(dtype),
-            encoder_hidden_states=conditioning["states"][:, :length].to(dtype),
-            encoder_hidden_states_mask=None if mask[:, :length].all() else mask[:, :length],
+            encoder_hidden_states=conditioning["states"][:, read].to(dtype),
+            encoder_hidden_states_mask=None if mask.all() else mask,
             img_shapes=[[(1, rows, columns)]] * len(x_t),
             return_dict=False,
         )[0]

@@ -18,8 +18,8 @@ class Sd15(DdpmPictures):
         """Stable Diffusion 1.5 settings."""
 
         weights: str = hub("stable-diffusion-v1-5/stable-diffusion-v1-5")
-        width: int = Field(default=512, ge=16, le=2048, description="Picture width in pixels.")
-        height: int = Field(default=512, ge=16, le=2048, description="Picture height in pixels.")
+        width: int = Field(default=512, ge=16, le=2048, multiple_of=8, description="Picture width in pixels.")
+        height: int = Field(default=512, ge=16, le=2048, multiple_of=8, description="Picture height in pixels.")
 
     pipeline = "StableDiffusionPipeline"
     component = "unet"

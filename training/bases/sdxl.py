@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from training.bases._diffusers import SharedSettings, hub
@@ -18,6 +19,8 @@ class Sdxl(DdpmPictures):
         """Stable Diffusion XL settings."""
 
         weights: str = hub("stabilityai/stable-diffusion-xl-base-1.0")
+        width: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="Picture width in pixels.")
+        height: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="Picture height in pixels.")
 
     pipeline = "StableDiffusionXLPipeline"
     component = "unet"

@@ -66,9 +66,13 @@ class Preference(Denoising):
         """One report per side."""
         drawn = self.draw(policy, rng)
         views = self.views(policy, batch, drawn, rng)
+
+        def objective(seen: Sequence[Side]) -> tuple[Tensor, Metrics]:
+            chosen, rejected = seen
+            return self.objective(Sides(chosen, rejected, drawn, views), batch)
+
         yield from self.two_phase(
-            policy, batch.conditioning, drawn, views, lambda seen: self.objective(Sides(*seen, drawn, views), batch),
-            with_reference=self.with_reference,
+            policy, batch.conditioning, drawn, views, objective, with_reference=self.with_reference
         )  # fmt: skip
 
     def views(self, policy: Policy, batch: PairBatch, drawn: Drawn, rng: Rng) -> Sequence[View]:
@@ -108,16 +112,15 @@ class Preference(Denoising):
             return sides, {}
         chosen, rejected = sides.chosen.miss.flatten(1), sides.rejected.miss.flatten(1)
         agreement = (chosen * rejected).sum(dim=1)
-        most = (
-            (1 - self.safeguard) * chosen.square().sum(dim=1) / agreement.clamp(min=torch.finfo(agreement.dtype).tiny)
-        )
+        tiny = torch.finfo(agreement.dtype).tiny
+        most = (1 - self.safeguard) * chosen.square().sum(dim=1) / agreement.clamp(min=tiny)
         share = torch.where(agreement > 0, most.clamp(max=1), 1.0)
         fixed = sides.rejected.error.detach()
         held = replace(sides.rejected, error=fixed + share * (sides.rejected.error - fixed))
         return replace(sides, rejected=held), {"safeguard": share}
 
     def metrics(self, sides: Sides, batch: PairBatch) -> Metrics:
-        """What the reference documents ask to watch, per pair, and some of it by level."""
+        """What to watch of each pair, and some of it by level."""
         chosen, rejected = detached([sides.chosen, sides.rejected])
         logit = self.logits(replace(sides, chosen=chosen, rejected=rejected), batch)
         watched = {

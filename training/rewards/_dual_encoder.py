@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from toolkit.words import caption
 from training.learned_words import Reader, Words
 from training.rewards._pictures import check_images, uniform_frames
 from training.rewards._scorer import Scorer, ScorerSettings
@@ -74,12 +75,8 @@ class DualEncoder(Scorer):
         if tuned:
             lay_over(self.network, tuned)
 
-    def forget_texts(self) -> None:
-        """After a change of weights."""
-        self._texts.clear()
-
     def learn(self, words: Words) -> None:
-        """Read these words as their vectors from now on, wherever a text names them."""
+        """Read these words as their vectors from now on, where a caption begins with one."""
         self._reader = self._reader or Reader(self, self.text_features)
         self._words |= words
         self._texts.clear()
@@ -105,7 +102,7 @@ class DualEncoder(Scorer):
         return self.from_cosine(torch.einsum("bd,btd->bt", self._unit_features(images), target))
 
     def _read(self, text: str) -> Tensor:
-        word = next((word for word in self._words if word in text), None)
+        word = next((word for word in self._words if text.startswith(caption(word, ""))), None)
         if word is None or self._reader is None:
             return self.text_features([text])
         return self._reader.features([text], word, self._words[word])
@@ -113,7 +110,11 @@ class DualEncoder(Scorer):
     def _unit_features(self, images: Tensor) -> Tensor:
         return functional.normalize(self.image_features(images).float(), dim=-1)
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DualEncoder:
-        """Forget texts that were encoded before a move to another device or dtype."""
+    def forget_texts(self) -> None:
+        """Encode them again when they are next asked for."""
         self._texts.clear()
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DualEncoder:
+        """Texts that were encoded before a move to another device or dtype would be on the wrong one."""
+        self.forget_texts()
         return super()._apply(fn, recurse)

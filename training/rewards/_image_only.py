@@ -44,5 +44,4 @@ def load_head(path: str, width: int, *, prefix: str, numbers: Sequence[int], nee
     """The head file that the user brings. Raises UsageError, saying which file is `needed`, when there is none."""
     if not path:
         raise UsageError("This scorer has no head: the setting `head` is empty.", action=needed)
-    file = sources.locate(path)
-    return sources.fill(lambda: LinearHead(width, numbers), sources.read_weights(file), file, prefix=prefix)
+    return sources.load(lambda: LinearHead(width, numbers), path, prefix=prefix)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -19,12 +18,15 @@ class OpenClipTowers(nn.Module):
     """Normalised pixels and texts to features, not yet of unit length."""
 
     def __init__(
-        self, name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor], file: Path, dtype: torch.dtype
+        self, name: str, config: Mapping[str, Any], source: str, files: Sequence[str], dtype: torch.dtype
     ) -> None:
-        """name: of the scorer; config: open_clip's `model_cfg`. Raises UsageError when the weights do not fit."""
+        """name: of the scorer; config: open_clip's `model_cfg`; source: Hub id, folder or file; files: its names there.
+
+        Raises UsageError when the weights are not there or do not fit.
+        """
         super().__init__()
         self.name, self.dtype = name, dtype
-        self.model: Any = sources.fill(maker(config), weights, file).to(dtype)
+        self.model: Any = sources.load(maker(config), source, *files).to(dtype)
         options = config["text_cfg"].get("tokenizer_kwargs", {})
         self.tokenizer: Any = open_clip.SimpleTokenizer(context_length=self.model.context_length, **options)
         self.size = int(config["vision_cfg"]["image_size"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig
 
 from toolkit.errors import UsageError
-from training import sources
+from training import blueprint, sources
 from training.rewards._scorer import report_cut
 
-WEIGHTS = "model.safetensors"
+LAYOUTS = Path(__file__).parent / "layouts"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
 # Buffers that older versions saved, and that are computed today.
 COMPUTED = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
@@ -29,12 +31,11 @@ class TransformersTowers(nn.Module):
         """
         super().__init__()
         self.name, self.dtype, self.tokenizer = name, dtype, tokenizer
-        config, file = load_config(source, cls), sources.locate(source, WEIGHTS)
+        config = load_config(source, cls)
         check_vocabulary(tokenizer, config.text_config.vocab_size)
-        weights = sources.read_weights(file)
-        model = sources.fill(lambda: cls(config), weights, file, unused=COMPUTED)
-        self.scale = float(model.logit_scale.float().exp())  # before rounding: a bfloat16 exponent is 1% off
-        self.bias = float(model.logit_bias) if hasattr(model, "logit_bias") else 0.0
+        model = sources.load(lambda: cls(config), source, WEIGHTS, unused=COMPUTED)
+        self.scale = blueprint.number(model.logit_scale.float().exp())  # before rounding: in bfloat16 it is 1% off
+        self.bias = blueprint.number(model.logit_bias) if hasattr(model, "logit_bias") else 0.0
         self.model: Any = model.to(dtype)
         self.size: int = config.vision_config.image_size
         self.length: int = config.text_config.max_position_embeddings
@@ -55,7 +56,8 @@ class TransformersTowers(nn.Module):
 
 def load_config(source: str, cls: Any) -> Any:
     """The model's config.json. Raises UsageError unless it describes a `cls`."""
-    path = sources.locate(source, "config.json")
+    published = blueprint.shipped(LAYOUTS, CONFIG) if blueprint.is_weightless() else {}
+    path = published[source] / CONFIG if source in published else sources.locate(source, CONFIG)
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -71,7 +73,12 @@ def load_config(source: str, cls: Any) -> Any:
 
 
 def load_tokenizer(source: str, cls: Any) -> Any:
-    """The tokenizer of a Hub id or folder, read by `cls`. Raises UsageError when there is none."""
+    """The tokenizer of a Hub id or folder, read by `cls`; lengths alone inside `blueprint.weightless`.
+
+    Raises UsageError when there is none.
+    """
+    if blueprint.is_weightless():
+        return blueprint.LengthTokenizer()
     folder = sources.locate_folder(source, TOKENIZER_FILES)
     sources.locate(str(folder), "tokenizer.json", "vocab.json", "vocab.txt")  # without, `cls` would invent an empty one
     try:

@@ -35,11 +35,9 @@ class AestheticV25(ImageOnly):
             chosen.head, vision.hidden_size, prefix="scoring_head.", numbers=(0, 2, 4, 6, 8),
             needed=f"Download {HEAD} from the project aesthetic-predictor-v2-5 and give its path.",
         )  # fmt: skip
-        file = sources.locate(chosen.weights, WEIGHTS)
-        tower = sources.fill(
-            lambda: SiglipVisionModel(vision), sources.read_weights(file), file,
-            prefix="vision_model.", unused=TEXT_PART,
-        )  # fmt: skip
+        tower = sources.load(
+            lambda: SiglipVisionModel(vision), chosen.weights, WEIGHTS, prefix="vision_model.", unused=TEXT_PART
+        )
         prepare = Preprocessing(vision.image_size, HALF, HALF, geometry="stretch")
         super().__init__(tower, head, prepare, chosen.torch_dtype, chosen.frames)
 

@@ -77,8 +77,7 @@ def _with_open_clip(source: str, dtype: torch.dtype) -> tuple[Any, Preprocessing
         model, seen = config["model_cfg"], config.get("preprocess_cfg", {})
     except (ValueError, KeyError):
         raise UsageError(f"`{described.name}` does not describe an open_clip model.") from None
-    file = sources.locate(source, *OPEN_CLIP_FILES)
-    towers = OpenClipTowers("clip", model, sources.read_weights(file), file, dtype)
+    towers = OpenClipTowers("clip", model, source, OPEN_CLIP_FILES, dtype)
     mean, std = seen.get("mean", CLIP_MEAN), seen.get("std", CLIP_STD)
     geometry, smoothing = GEOMETRY[seen.get("resize_mode", "shortest")], seen.get("interpolation", "bicubic")
     return towers, Preprocessing(towers.size, mean, std, geometry, smoothing)

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from training import sources
 from training.rewards._dual_encoder import DualEncoder, DualEncoderSettings
 from training.rewards._open_clip import OpenClipTowers, built_in
 from training.rewards._pictures import Preprocessing
@@ -37,9 +36,7 @@ class Hpsv21(DualEncoder):
         """Load on the CPU, frozen. Raises UsageError when the weights are not there or not these."""
         chosen = settings or self.Settings()
         super().__init__(chosen.frames)
-        file = sources.locate(chosen.weights, *FILES)
-        weights = sources.read_weights(file)
-        self.towers = OpenClipTowers("hpsv21", built_in(chosen.model), weights, file, chosen.torch_dtype)
+        self.towers = OpenClipTowers("hpsv21", built_in(chosen.model), chosen.weights, FILES, chosen.torch_dtype)
         self.lay_over(chosen.tuned)
         self.prepare = Preprocessing(self.towers.size, geometry=GEOMETRY[chosen.preprocessing])
 

@@ -5,7 +5,8 @@ The towers are timm's ViT and transformers' BLIP text model: their names and sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from transformers import BertTokenizer, BlipTextConfig
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from toolkit.errors import UsageError
-from training import sources
+from training import blueprint, sources
 from training.rewards._head import LinearHead
 from training.rewards._pictures import Preprocessing
 from training.rewards._scorer import Scorer, ScorerSettings, report_cut
@@ -50,13 +51,7 @@ class ImageReward(Scorer):
         self.tokenizer = load_tokenizer(chosen.tokenizer, BertTokenizer)
         self.tokenizer.add_special_tokens({"bos_token": "[DEC]"})
         self.tokenizer.add_tokens(["[ENC]"], special_tokens=True)
-        file = sources.locate(chosen.weights, *FILES)
-        weights = sources.read_weights(file)
-        try:
-            make = maker(weights)
-        except KeyError as missing:
-            raise UsageError(f"`{file.name}` holds another model: it has no {missing}.") from None
-        self.network: Any = sources.fill(make, weights, file, unused=UNUSED)
+        self.network: Any = _load(chosen.weights)
         check_vocabulary(self.tokenizer, self.network.blip["text_encoder"].config.vocab_size)
         self.network.blip.to(chosen.torch_dtype)
         self.network.mlp.float()
@@ -97,29 +92,71 @@ class _Network(nn.Module):
         self.mlp = nn.ModuleDict({"layers": head})
 
 
-def maker(weights: Mapping[str, Tensor]) -> Callable[[], _Network]:
-    """Builds a network of the file's sizes: ViT-L/16 at 224 and BERT-base as published. Raises KeyError."""
-    seen, read = "blip.visual_encoder.", "blip.text_encoder."
-    width, _, patch, _ = weights[f"{seen}patch_embed.proj.weight"].shape
-    side = round((weights[f"{seen}pos_embed"].shape[1] - 1) ** 0.5) * patch
-    words, hidden = weights[f"{read}embeddings.word_embeddings.weight"].shape
+@dataclass(frozen=True)
+class Sizes:
+    """As published: ViT-L/16 at 224 and BERT-base."""
+
+    side: int = 224
+    patch: int = 16
+    width: int = 1024
+    depth: int = 24
+    mlp_ratio: float = 4.0
+    words: int = 30524
+    positions: int = 512
+    hidden: int = 768
+    inner: int = 3072
+    layers: int = 12
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Sizes:
+        """A file's own. Raises KeyError for a file of another model."""
+        seen, read = "blip.visual_encoder.", "blip.text_encoder."
+        width, _, patch, _ = weights[f"{seen}patch_embed.proj.weight"].shape
+        words, hidden = weights[f"{read}embeddings.word_embeddings.weight"].shape
+        return cls(
+            side=round((weights[f"{seen}pos_embed"].shape[1] - 1) ** 0.5) * patch,
+            patch=patch,
+            width=width,
+            depth=_blocks(weights, f"{seen}blocks."),
+            mlp_ratio=weights[f"{seen}blocks.0.mlp.fc1.weight"].shape[0] / width,
+            words=words,
+            positions=weights[f"{read}embeddings.position_embeddings.weight"].shape[0],
+            hidden=hidden,
+            inner=weights[f"{read}encoder.layer.0.intermediate.dense.weight"].shape[0],
+            layers=_blocks(weights, f"{read}encoder.layer."),
+        )
+
+
+def build(sizes: Sizes) -> _Network:
+    """The network under the published file's names, not yet with its weights."""
     config = BlipTextConfig(
-        vocab_size=words,
-        hidden_size=hidden,
-        encoder_hidden_size=width,
-        intermediate_size=weights[f"{read}encoder.layer.0.intermediate.dense.weight"].shape[0],
-        num_hidden_layers=_blocks(weights, f"{read}encoder.layer."),
-        num_attention_heads=hidden // HEAD_WIDTH,
-        max_position_embeddings=weights[f"{read}embeddings.position_embeddings.weight"].shape[0],
+        vocab_size=sizes.words,
+        hidden_size=sizes.hidden,
+        encoder_hidden_size=sizes.width,
+        intermediate_size=sizes.inner,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.hidden // HEAD_WIDTH,
+        max_position_embeddings=sizes.positions,
         is_decoder=True,  # only so that the layers get their cross-attention; every token sees every other
     )
-    mlp = weights[f"{seen}blocks.0.mlp.fc1.weight"].shape[0] / width
-    vision = {"depth": _blocks(weights, f"{seen}blocks."), "num_heads": width // HEAD_WIDTH, "mlp_ratio": mlp}
-    return lambda: _Network(
-        VisionTransformer(side, patch, embed_dim=width, num_classes=0, **vision),
+    vision = {"depth": sizes.depth, "num_heads": sizes.width // HEAD_WIDTH, "mlp_ratio": sizes.mlp_ratio}
+    return _Network(
+        VisionTransformer(sizes.side, sizes.patch, embed_dim=sizes.width, num_classes=0, **vision),
         BlipTextModel(config, add_pooling_layer=False),
-        LinearHead(hidden, (0, 2, 4, 6, 7)),
+        LinearHead(sizes.hidden, (0, 2, 4, 6, 7)),
     )
+
+
+def _load(source: str) -> _Network:
+    if blueprint.is_weightless():
+        return blueprint.build(lambda: build(Sizes()))
+    file = sources.locate(source, *FILES)
+    weights = sources.read_weights(file)
+    try:
+        sizes = Sizes.of(weights)
+    except KeyError as missing:
+        raise UsageError(f"`{file.name}` holds another model: it has no {missing}.") from None
+    return sources.fill(lambda: build(sizes), weights, file, unused=UNUSED)
 
 
 def _blocks(weights: Mapping[str, Tensor], prefix: str) -> int:

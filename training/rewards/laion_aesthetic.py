@@ -35,11 +35,9 @@ class LaionAesthetic(ImageOnly):
         )  # fmt: skip
         vision = config.vision_config
         vision.projection_dim = config.projection_dim
-        file = sources.locate(chosen.weights, WEIGHTS)
-        tower = sources.fill(
-            lambda: CLIPVisionModelWithProjection(vision), sources.read_weights(file), file,
-            unused=(*TEXT_PART, *COMPUTED),
-        )  # fmt: skip
+        tower = sources.load(
+            lambda: CLIPVisionModelWithProjection(vision), chosen.weights, WEIGHTS, unused=(*TEXT_PART, *COMPUTED)
+        )
         super().__init__(tower, head, Preprocessing(vision.image_size), chosen.torch_dtype, chosen.frames)
 
     def features(self, pixels: Tensor) -> Tensor:

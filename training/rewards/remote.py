@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from toolkit.errors import TrainingError, UsageError, did_you_mean
+from training import blueprint
 from training.rewards._dual_encoder import check_images
 from training.rewards._scorer_client import ScorerClient
 from training.rewards._scorer_process import PORT_PLACE, ScorerProcess
@@ -85,11 +86,16 @@ class Remote:
     held_out: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
-        """Start the command, if there is one, and ask the scorer what it is.
+        """Start the command, if there is one, and ask the scorer what it is; a plan does neither.
 
         Raises TrainingError when it does not answer as it should, UsageError for a dimension that it does not have.
         """
         self._settings = settings
+        self._texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._is_planned = blueprint.is_weightless()
+        if self._is_planned:  # what another process takes is its own
+            return
         self._process = ScorerProcess(settings.command) if settings.command else None
         url = self._process.url if self._process else settings.url
         self._client = ScorerClient(url, timeout=settings.timeout, retries=settings.retries, process=self._process)
@@ -101,11 +107,11 @@ class Remote:
                 f"{self.description.name} has no dimension `{settings.dimension}`.",
                 action=did_you_mean(settings.dimension, self.description.dimensions),
             )
-        self._texts: list[str] = []
-        self._numbers: dict[str, int] = {}
 
     def close(self) -> None:
         """Hang up, and end the process that was started. Dropping the object or ending the program does the same."""
+        if self._is_planned:
+            return
         self._client.close()
         if self._process:
             self._process.close()
@@ -115,7 +121,7 @@ class Remote:
 
         Raises TrainingError for different texts of one picture when the scorer reads none.
         """
-        if not self.description.needs_text and any(len(set(row)) > 1 for row in texts):
+        if not self._is_planned and not self.description.needs_text and any(len(set(row)) > 1 for row in texts):
             raise TrainingError(
                 f"{self.description.name} ignores text, so it cannot weigh words against each other.",
                 action="Choose a scorer that reads the prompt, or score plain prompts.",
@@ -129,6 +135,8 @@ class Remote:
         Raises ValueError for what is no picture, TrainingError when the scorer fails.
         """
         check_images(images.flatten(0, 1) if images.ndim == 5 else images)
+        if self._is_planned:
+            return torch.zeros(target.shape, device=images.device)
         if images.ndim == 5 and not self.description.accepts_video:
             raise TrainingError(
                 f"{self.description.name} scores single pictures, not videos.", action="Choose a scorer of videos."

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from toolkit import lora_file
 from toolkit.errors import UsageError
 from toolkit.loras import writing
-from toolkit.loras.convert import convert
+from toolkit.loras.convert import convert, for_comfyui, readers, serves_both
 from toolkit.loras.families import FAMILIES
 from toolkit.loras.family import COMFYUI, KOHYA, KOHYA_ORIGINAL, ONETRAINER, PEFT_ORIGINAL, Spelling
 from toolkit.loras.reading import read
 from toolkit.loras.updates import Update
+from toolkit.loras.verification import verify
 
 PEFT = Spelling("base_model.model.")
 Writer = Callable[..., Path]
@@ -157,6 +158,29 @@ def test_numbers_that_are_not_finite_are_refused(diffusers_file: Writer, tmp_pat
 def test_the_demo_base_has_no_comfyui_file(diffusers_file: Writer, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ComfyUI has no model for Palate's demo base"):
         convert(diffusers_file("demo"), "comfyui", tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_second_file_is_written_where_comfyui_skips_names_of_the_first(family: str, diffusers_file: Writer) -> None:
+    source = diffusers_file(family)
+    second = for_comfyui(source)
+    needs_one = FAMILIES[family].comfyui is not None and bool(verify(source).unread["comfyui"])
+    assert (second is not None) == needs_one
+    assert serves_both(FAMILIES[family]) == (family != "demo" and not needs_one)
+    assert len(readers(family)) == 1 + needs_one
+    if second:
+        assert second.name == "aligned_comfyui.safetensors"
+        assert verify(second).good
+        assert_same_change(source, second, family)
+
+
+def test_the_readers_of_a_base_that_is_not_known_are_told_by_the_place() -> None:
+    assert readers("") == ("diffusers", "ComfyUI")
+
+
+def test_a_lora_of_an_unknown_family_stays_alone(tmp_path: Path) -> None:
+    save_file({"transformer.mystery.lora_A.weight": torch.ones(1, 4)}, tmp_path / "x.safetensors")
+    assert for_comfyui(tmp_path / "x.safetensors") is None
 
 
 def test_a_layer_without_an_original_place_is_refused_in_words(tmp_path: Path) -> None:

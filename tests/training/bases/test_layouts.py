@@ -7,6 +7,7 @@ import torch
 
 from toolkit.recipe import Section
 from training import blueprint, tables
+from training.bases._blueprint import LAYOUTS
 from training.rehearsal import elements_of, modules_of
 
 PUBLISHED = {  # tensors in the publishers' safetensors files
@@ -19,10 +20,23 @@ PUBLISHED = {  # tensors in the publishers' safetensors files
     ("sd15", "CLIPTextModel"): 123_060_480,
     ("sdxl", "UNet2DConditionModel"): 2_567_463_684,
     ("sdxl", "CLIPTextModelWithProjection"): 694_659_840,
+    ("sd3", "T5EncoderModel"): 4_762_310_656,
+    ("flux2", "Flux2Transformer2DModel"): 3_875_544_576,
+    ("flux2", "Qwen3ForCausalLM"): 4_022_468_096,
+    ("qwen_image", "QwenImageTransformer2DModel"): 20_430_401_088,
+    ("qwen_image", "Qwen2_5_VLForConditionalGeneration"): 8_292_166_656,
+    ("z_image", "ZImageTransformer2DModel"): 6_154_908_736,
+    ("z_image", "Qwen3Model"): 4_022_468_096,
+}
+ROUNDED = {  # as their publishers speak of them, in thousand millions
+    ("sd3", "SD3Transformer2DModel"): 2.5,
+    ("hunyuan_dit", "HunyuanDiT2DModel"): 1.5,
+    ("hunyuan_dit", "BertModel"): 0.35,
+    ("hunyuan_dit", "T5EncoderModel"): 1.6,
 }
 
 
-@pytest.mark.parametrize("name", ["flux", "sd15", "sdxl"])
+@pytest.mark.parametrize("name", sorted(folder.name for folder in LAYOUTS.iterdir()))
 def test_a_layout_has_the_published_size(name: str) -> None:
     with blueprint.weightless():
         base = tables.base(Section(name=name))
@@ -32,3 +46,14 @@ def test_a_layout_has_the_published_size(name: str) -> None:
         assert next(base.network.parameters()).dtype == torch.bfloat16
     expected = {kind: count for (base_name, kind), count in PUBLISHED.items() if base_name == name}
     assert {kind: found[kind] for kind in expected} == expected
+    about = {kind: count for (base_name, kind), count in ROUNDED.items() if base_name == name}
+    assert {kind: found[kind] / 1e9 for kind in about} == pytest.approx(about, rel=0.12)
+    assert expected or about
+
+
+def test_weights_that_are_used_without_their_layer_stay_as_they_are() -> None:
+    with blueprint.weightless():
+        base = tables.base(Section(name="hunyuan_dit", settings={"quantisation": "nf4"}))
+        kinds = {name: type(module).__name__ for name, module in base.network.named_modules()}
+    assert kinds["time_extra_emb.pooler.q_proj"] == "Linear"
+    assert kinds["blocks.0.attn1.to_q"] == "QuantisedLinear"

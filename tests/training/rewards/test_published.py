@@ -15,12 +15,14 @@ from torch.testing import assert_close
 from transformers import SiglipVisionModel
 
 from toolkit.errors import UsageError
-from training import sources, tables
+from toolkit.recipe import Section
+from training import blueprint, sources, tables
 from training.rewards import REWARDS, _open_clip, image_reward
 from training.rewards._head import LinearHead
 
 NAMES = ("aesthetic_v25", "clip", "hpsv21", "image_reward", "laion_aesthetic", "pickscore", "siglip")
 TEXTUAL = ("clip", "hpsv21", "image_reward", "pickscore", "siglip")
+DOT_PRODUCTS = ("clip", "hpsv21", "pickscore", "siglip")
 LIMIT = {"clip": 77, "hpsv21": 77, "image_reward": 35, "pickscore": 77, "siglip": 64}
 # What differences are measured in: a whole cosine, half of ImageReward's published range, else a score of 1.
 UNIT = {"pickscore": 100.0, "siglip": 100.0, "image_reward": 2.3}
@@ -73,12 +75,39 @@ def test_full_size_names_are_the_published_ones() -> None:
     towers = sources.fill(_open_clip.maker(_open_clip.built_in("ViT-H-14")), published("hpsv21"), file)
     assert sum(p.numel() for p in towers.parameters()) == 986_109_441  # 986.1 M, as published
     weights = published("image_reward")
-    network = sources.fill(image_reward.maker(weights), weights, file, unused=image_reward.UNUSED)
+    network = sources.fill(
+        lambda: image_reward.build(image_reward.Sizes.of(weights)), weights, file, unused=image_reward.UNUSED
+    )
     assert network.blip["text_encoder"].config.encoder_hidden_size == 1024
     for name, width, prefix, numbers in (
         ("aesthetic_v25", 1152, "scoring_head.", (0, 2, 4, 6, 8)), ("laion_aesthetic", 768, "layers.", (0, 2, 4, 6, 7))
     ):  # fmt: skip
         sources.fill(lambda w=width, n=numbers: LinearHead(w, n), published(name), file, prefix=prefix)
+
+
+@pytest.mark.parametrize("name", TEXTUAL)
+def test_without_weights_a_scorer_has_the_published_sizes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And asks nobody for anything: a plan is made where neither its files nor the Hub are."""
+    monkeypatch.setattr(sources, "locate", lambda *_: pytest.fail("it looked for a file"))
+    with blueprint.weightless():
+        reward = tables.reward(Section(name=name))
+    built = {key: tuple(tensor.shape) for module in reward.children() for key, tensor in module.state_dict().items()}
+    expected = {f"model.{key}" if name in DOT_PRODUCTS else key: s for key, s in tiny_rewards.golden(name).items()}
+    assert built == expected
+    assert {tensor.device.type for tensor in reward.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", TEXTUAL)
+def test_without_weights_a_scorer_still_answers(name: str) -> None:
+    """With nothing in it, but in the right shape and with the right operations."""
+    with blueprint.weightless():
+        reward = tables.reward(Section(name=name))
+        blueprint.hollow(reward)
+        with blueprint.mode(), blueprint.Numberless():
+            pictures = torch.rand(2, 3, 96, 64, requires_grad=True)
+            scores = scores_of(reward, pictures)
+            scores.sum().backward()
+            assert (scores.shape, pictures.grad.shape) == ((2, 2), pictures.shape)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch.testing import assert_close
 from toolkit import recipe
 from toolkit.errors import TrainingError, UsageError
 from toolkit.recipe import Section
-from training import scorer_server, tables
+from training import blueprint, scorer_server, tables
 from training.rewards import _scorer_client
 from training.rewards._scorer_client import ScorerClient
 from training.rewards.demo import DemoReward
@@ -333,3 +334,14 @@ def test_a_recipe_for_another_machine_is_refused_before_anything_loads() -> None
 def test_a_method_that_follows_a_gradient_refuses_it() -> None:
     with pytest.raises(UsageError, match="`srpo` follows the reward's gradient, but `remote` has none"):
         recipe.parse({"method": "srpo", "reward": "remote", "words": {"positive": "a", "negative": "b"}})
+
+
+def test_a_plan_neither_starts_nor_asks_a_scorer(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    command = (sys.executable, "-c", f"open({str(started)!r}, 'w')", "{port}")
+    with blueprint.weightless():
+        reward = Remote(Settings(command=command))
+        with blueprint.mode(), blueprint.Numberless():
+            assert reward.score(torch.rand(2, 3, 8, 8), reward.target([["a", "b"], ["a", "c"]])).shape == (2, 2)
+    reward.close()
+    assert not started.exists()
