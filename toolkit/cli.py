@@ -137,7 +137,7 @@ def sample(
     guide: Annotated[
         Path | None, typer.Option(help="A latent reward (`palate reward train-latent`) that every step follows.")
     ] = None,
-    guide_scale: Annotated[float, typer.Option(help="How strongly; negative turns away from it.")] = 1.0,
+    guide_scale: Annotated[float, typer.Option(help="λ of exp(λ R), 10 to 100; negative turns away from it.")] = 30.0,
     runs: Runs = None,
 ) -> None:
     """Draw pictures with a run's LoRA."""

@@ -140,7 +140,7 @@ def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20,
 
 def sample(
     name: str, runs: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int,
-    guide: Path | None = None, guide_scale: float = 1.0,
+    guide: Path | None = None, guide_scale: float = 30.0,
 ) -> list[Path]:  # fmt: skip
     """Render pictures of one prompt."""
     run = find(name, runs)

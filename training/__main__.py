@@ -38,7 +38,7 @@ def sample(
     strength: Annotated[float, typer.Option()] = 1.0,
     steps: Annotated[int, typer.Option(min=1)] = 20,
     guide: Annotated[Path | None, typer.Option(help="A latent reward that every step follows.")] = None,
-    guide_scale: Annotated[float, typer.Option()] = 1.0,
+    guide_scale: Annotated[float, typer.Option()] = 30.0,
 ) -> None:
     """Render pictures of one prompt; prints their paths as a JSON list."""
     from toolkit.recipe import read

@@ -62,6 +62,11 @@ def test_words_are_learned_and_named_for_a_recipe(call: Call, tmp_path: Path) ->
     assert "demo_second" in out
     assert "learned: taste.safetensors" in out
     assert (tmp_path / "taste.safetensors").is_file()
+    words = f"words={{positive: <liked>, negative: <disliked>, learned: {tmp_path / 'taste.safetensors'}}}"
+    short = ["training.updates=1", "training.batch_size=2", "validation.steps=2", "method.rollout_steps=2", words]
+    code, _, err = call("train", "demo", "--output", "run", "-q", *[part for s in short for part in ("--set", s)])
+    assert code == 0, err
+    assert list((tmp_path / "run" / "lora").iterdir())
     code, _, err = call("words", "learn", "likes", "--output", "taste.safetensors", "--set", "steps=0")
     assert code == 2
     assert "The setting `steps` is not right" in err

@@ -41,7 +41,7 @@ class FollowLatentReward(Denoising):
     sigma_low: float = Field(default=0.1, ge=0.01, lt=1, description="Cleanest noise level trained.")
     sigma_high: float = Field(default=0.9, gt=0, lt=1, description="Noisiest noise level trained; σ / (1 - σ) grows.")
     step: float = Field(default=0.05, gt=0, lt=1, description="refl: how much cleaner the reward's look is.")
-    strength: float = Field(default=1.0, ge=0, le=1e4, description="adjust: λ of the density tilted by exp(λ R).")
+    strength: float = Field(default=30.0, ge=0, le=1e4, description="adjust: λ of the density tilted by exp(λ R).")
     limit: float = Field(
         default=0.2, gt=0, le=10, description="Most that the reward may pull, as a share of the network's own answer."
     )
