@@ -13,7 +13,7 @@ import torch
 
 from toolkit.recipe import Section
 from toolkit.words import WordPair
-from training import tables
+from training import latent_reward, tables
 from training.adapters import Policy
 from training.contracts import LikeBatch, PairBatch, PhotoBatch, PromptBatch
 from training.latent_reward import LatentReward
@@ -223,16 +223,33 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
 
 def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
     """Oracles 1 and 18 of the preference methods: with the adapter on and off, no number differs."""
-    method = quick_method("dpo")
+    method = quick_method("dpo", policy)
     (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
     for name in ("logit", "gap_chosen", "gap_rejected"):
         assert torch.equal(first.metrics[name], torch.zeros(2)), name
 
 
-@pytest.mark.parametrize("name", ["dpo", "inpo", "kto"])
+@pytest.mark.parametrize("name", ["dpo", "inpo", "kto", "latent_reward"])
 def test_two_phases_give_the_same_gradient_with_recomputed_activations(
     policy: Policy, thrifty_policy: Policy, name: str
 ) -> None:
     """Oracle 18: the adapter is on again when checkpointed layers run once more."""
-    method = quick_method(name)
+    method = quick_method(name, policy)
     assert distance(*(gradients(method, one, None) for one in (policy, thrifty_policy))) <= 1e-5
+
+
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "sd15"], indirect=True)
+def test_a_latent_reward_sees_the_frozen_base_whatever_the_lora_says(policy: Policy, thrifty_policy: Policy) -> None:
+    """Score and gradient, also where activations are recomputed in the backward pass."""
+    judge = latent_reward.load(str(latent_reward_of(policy)), policy)
+    rng, level = Rng(7, 1, (0, 1)), policy.schedule.level(torch.tensor([0.3, 0.7]))
+    x_t, text = rng.normal("x", policy.latent_shape), policy.base.encode(["a cat", "a red car"])
+    fresh = judge.look(policy, x_t, level, text)
+    for one in (policy, thrifty_policy):
+        for parameter in one.trainable().values():
+            parameter.data.fill_(0.1)
+        seen = judge.look(one, x_t, level, text)
+        torch.testing.assert_close(seen.score, fresh.score, rtol=1e-4, atol=1e-5)
+        assert (seen.gradient - fresh.gradient).norm() <= 1e-4 * fresh.gradient.norm()
+        with_lora = one.predict(x_t, level, text).x0
+        assert not torch.allclose(with_lora, seen.reference.x0, atol=1e-3)
