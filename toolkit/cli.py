@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__, lora_cli, pairs_cli
+from toolkit import __version__, lora_cli, pairs_cli, reward_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -134,12 +134,18 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="Pictures, each with its own seed.")] = 4,
     strength: Annotated[float, typer.Option(help="How strongly the LoRA plays; 0 is the base.")] = 1.0,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
+    guide: Annotated[
+        Path | None, typer.Option(help="A latent reward (`palate reward train-latent`) that every step follows.")
+    ] = None,
+    guide_scale: Annotated[float, typer.Option(help="λ of exp(λ R), 10 to 100; negative turns away from it.")] = 30.0,
     runs: Runs = None,
 ) -> None:
     """Draw pictures with a run's LoRA."""
     from toolkit import commands
 
-    commands.sample(run, runs, prompt, output, count=count, strength=strength, steps=steps)
+    commands.sample(
+        run, runs, prompt, output, count=count, strength=strength, steps=steps, guide=guide, guide_scale=guide_scale
+    )
 
 
 @app.command()
@@ -173,24 +179,10 @@ def recipes() -> None:
     commands.list_recipes()
 
 
-@app.command()
-def words(
-    positive: Annotated[str, typer.Argument(help="What pictures should be more like; empty lists the library.")] = "",
-    negative: Annotated[str, typer.Argument(help="What pictures should be less like.")] = "",
-    base: Annotated[str, typer.Option(help="The base whose pictures are scored.")] = "demo",
-    reward: Annotated[str, typer.Option(help="The reward that reads the words.")] = "demo",
-) -> None:
-    """Show the library of word pairs, or measure how well a reward tells a pair apart."""
-    from toolkit import commands
-
-    if positive:
-        commands.measure_words(positive, negative, base=base, reward=reward)
-    else:
-        commands.list_words()
-
-
 app.add_typer(lora_cli.app)
 app.add_typer(pairs_cli.app, name="pairs")
+app.add_typer(reward_cli.rewards, name="reward")
+app.add_typer(reward_cli.words, name="words")
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def train(
     *, processes: int, quiet: bool, dry_run: bool = False,
 ) -> RunFolder:  # fmt: skip
     """Check, create the run folder, train it in a child process and follow it to its end."""
-    path = _recipe_file(source)
+    path = recipe_file(source)
     content = recipe.read(path, overrides(settings))
     root = runs or run_folder.default_root()
     preflight(content, output or root)
@@ -66,7 +66,8 @@ def train(
     return _follow(run, processes=processes, quiet=quiet)
 
 
-def _recipe_file(source: Path) -> Path:
+def recipe_file(source: Path) -> Path:
+    """A recipe's own path, or that of a ready one. Raises UsageError for an unknown name."""
     return source if source.suffix in (".yaml", ".yml") or source.is_file() else ready_recipe(str(source))
 
 
@@ -75,7 +76,7 @@ def plan(
     *, memory: float | None, processes: int, output: Path | None, table: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print what a recipe needs, or what its variants need side by side."""
-    path, changes = _recipe_file(source), overrides(settings)
+    path, changes = recipe_file(source), overrides(settings)
     recipe.read(path, changes)  # what is wrong with it is said at once
     with Console(stderr=True).status("Rehearsing the run without weights …"):
         if table:
@@ -122,7 +123,7 @@ def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20,
     """Print the table base → aligned on the test prompts."""
     _needs_lora(run)
     arguments = ["compare", str(run.path), "--seeds", str(seeds), "--steps", str(steps)]
-    table = _backend_json(*arguments, *(["--judge", judge] if judge else []), cwd=run.path, quiet=quiet)
+    table = ask_backend(*arguments, *(["--judge", judge] if judge else []), cwd=run.path, quiet=quiet)
     facts = table["pictures"]
     shown = Table(title=f"{run.name}: {facts['prompts']} test prompts x {facts['seeds']} seeds, {facts['steps']} steps")
     for heading, justify in (("", "left"), ("base", "right"), ("aligned", "right"), ("guard", "left")):
@@ -138,14 +139,17 @@ def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20,
 
 
 def sample(
-    name: str, runs: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int
-) -> list[Path]:
+    name: str, runs: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int,
+    guide: Path | None = None, guide_scale: float = 30.0,
+) -> list[Path]:  # fmt: skip
     """Render pictures of one prompt."""
     run = find(name, runs)
     _needs_lora(run)
     arguments = ["sample", "--recipe", str(run.recipe_file), "--prompt", prompt, "--output", str(output.resolve())]
     arguments += ["--lora", str(run.lora_files()[0]), "--count", str(count), "--strength", str(strength)]
-    paths = [Path(path) for path in _backend_json(*arguments, "--steps", str(steps), cwd=run.path, quiet=False)]
+    if guide is not None:
+        arguments += ["--guide", str(guide.resolve()), "--guide-scale", str(guide_scale)]
+    paths = [Path(path) for path in ask_backend(*arguments, "--steps", str(steps), cwd=run.path, quiet=False)]
     out.print(f"{len(paths)} pictures: {_short(paths[0].parent)}")
     return paths
 
@@ -187,7 +191,7 @@ def measure_words(positive: str, negative: str, *, base: str, reward: str) -> No
         pair = WordPair(positive=positive, negative=negative)
     except ValidationError as error:
         raise UsageError(recipe.explain(error)) from None
-    answer = _backend_json(
+    answer = ask_backend(
         "score", "--positive", pair.positive, "--negative", pair.negative, "--base", base, "--reward", reward,
         cwd=Path.cwd(), quiet=False,
     )  # fmt: skip
@@ -200,11 +204,11 @@ def build_pairs(
     source: Path, settings: list[str], output: Path, *, per_prompt: int, limit: int | None, least_gap: float
 ) -> None:
     """Let the recipe's base draw pairs, best against worst by the recipe's reward."""
-    path, changes = _recipe_file(source), overrides(settings)
+    path, changes = recipe_file(source), overrides(settings)
     recipe.read(path, changes)  # what is wrong with it is said at once
     arguments = ["pairs", str(path.resolve()), "--set", json.dumps(changes), "--output", str(output.resolve())]
     arguments += ["--per-prompt", str(per_prompt), "--least-gap", str(least_gap)]
-    made = _backend_json(*arguments, *(["--limit", str(limit)] if limit else []), cwd=Path.cwd(), quiet=False)
+    made = ask_backend(*arguments, *(["--limit", str(limit)] if limit else []), cwd=Path.cwd(), quiet=False)
     out.print(f"{made['kept']} pairs, {made['too_close']} too close; the reward differs by {made['mean_gap']:.3f}.")
     out.print(f"Next: palate train {source} --set data.pairs={_short(output)}", markup=False)
 
@@ -241,7 +245,8 @@ def overrides(settings: list[str]) -> dict[str, Any]:
     return parsed
 
 
-def _backend_json(*arguments: str, cwd: Path, quiet: bool) -> Any:
+def ask_backend(*arguments: str, cwd: Path, quiet: bool) -> Any:
+    """The last line that a short backend command prints, as JSON. Raises PalateError with its last complaint."""
     with Console(stderr=True, quiet=quiet).status(f"palate {arguments[0]} …"):
         child = launch.backend(*arguments, cwd=cwd)
         answer, problems = child.communicate()

@@ -146,7 +146,7 @@ def fingerprint(source: str) -> str:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     seen = hashlib.sha256()
     for file in files:
-        is_text = file.suffix in (".txt", ".json", ".jsonl")
+        is_text = file.suffix in (".txt", ".json", ".jsonl", ".safetensors")
         said = file.read_bytes() if is_text else str(file.stat().st_size).encode()
         seen.update(b"\0".join([file.relative_to(path.parent if path.is_file() else path).as_posix().encode(), said]))
     return seen.hexdigest()

@@ -33,10 +33,29 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
                 cause="What trains or selects a LoRA must not report on it.",
                 action=f"Take them out of one list (`prompts.{second}`).",
             )
+    _check_made(recipe)
     if output is not None:
         _check_disk(output)
     for weights in hub_access.sources(recipe):
         hub_access.check(weights)
+
+
+def _check_made(recipe: Recipe) -> None:
+    """Files that another command makes first: learned words, tuned rewards, and what a method goes by."""
+    wanted = {"words.learned": [pair.learned for pair in recipe.words if pair.learned]}
+    method = catalogue.find("methods", recipe.method.name).defaults() | recipe.method.settings
+    if "weights" in method:
+        wanted["method.weights"] = [method["weights"]]
+    for section, place in ((recipe.reward, "reward"), (recipe.validation.scorer, "validation.scorer")):
+        wanted[f"{place}.tuned"] = [tuned] if (tuned := section.settings.get("tuned")) else []
+    for key, files in wanted.items():
+        for name in files:
+            if not name or not Path(name).expanduser().is_file():
+                raise UsageError(
+                    f"`{key}` names a file that is not there: `{name}`." if name else f"`{key}` names no file.",
+                    cause="It is made first: by `palate words learn`, `palate reward tune` or `… train-latent`.",
+                    action="Make it, or give its path in full.",
+                )
 
 
 def _check_scores(items: Sequence[Item]) -> None:

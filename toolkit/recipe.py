@@ -108,6 +108,16 @@ class Optimizer(_Part):
     beta2: float = Field(default=0.999, ge=0, lt=1, description="Memory of the gradient's square.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Longer gradients are shortened to this length.")
     warmup_updates: int = Field(default=5, ge=0, description="Updates until the full learning rate is reached.")
+    calm_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="The learning rate falls in proportion while gradients run longer than this; empty: never.",
+    )
+    skip_above: float | None = Field(
+        default=None,
+        gt=1,
+        description="Updates with a gradient this many times its running length are skipped; 5 is usual, empty: none.",
+    )
 
 
 class Budget(_Part):
@@ -176,6 +186,9 @@ class Recipe(_Part):
         )
         content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
         content["data"] = {kind: pairs.fingerprint(source) for kind, source in self.data if source}
+        for pair in content["words"]:
+            if learned := pair.pop("learned"):
+                pair["learned"] = pairs.fingerprint(learned)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -202,7 +215,7 @@ def parse(content: Any, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A checked recipe from a YAML file; prompt files given relative to it become absolute."""
+    """A checked recipe from a YAML file; files given relative to it become absolute."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -214,7 +227,13 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     recipe = parse(content, overrides)
     lists = {k: v if v.startswith(prompts.DEMO) else str((path.parent / v).resolve()) for k, v in recipe.prompts}
     data = {kind: source and str((path.parent / Path(source).expanduser()).resolve()) for kind, source in recipe.data}
-    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data)})
+    words = tuple(
+        pair.model_copy(
+            update={"learned": pair.learned and str((path.parent / Path(pair.learned).expanduser()).resolve())}
+        )
+        for pair in recipe.words
+    )
+    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data), "words": words})
 
 
 def check(recipe: Recipe) -> None:

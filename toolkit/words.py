@@ -20,6 +20,7 @@ class WordPair(BaseModel):
     weight: float = Field(
         default=1.0, gt=0, le=100, description="How often this pair is drawn, relative to the others."
     )
+    learned: str = Field(default="", description="File of `palate words learn` that these words are read from.")
 
     @model_validator(mode="after")
     def _differ(self) -> WordPair:

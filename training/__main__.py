@@ -1,16 +1,21 @@
-"""`python -m training`: train · sample · compare · score · serve-scorer · plan · pairs · describe. CLI: `palate`."""
+"""`python -m training`: train · sample · compare · score · plan · describe and others. The command line is `palate`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
-from toolkit.errors import PalateError
+from toolkit.errors import PalateError, UsageError
 from training.scorer_http import PORT
+
+Settings = TypeVar("Settings", bound=BaseModel)
+OutputFile = Annotated[Path, typer.Option(help="The .safetensors file to write.")]
+Json = Annotated[str, typer.Option(help="Settings to change, as a JSON object.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -32,12 +37,16 @@ def sample(
     count: Annotated[int, typer.Option(min=1)] = 1,
     strength: Annotated[float, typer.Option()] = 1.0,
     steps: Annotated[int, typer.Option(min=1)] = 20,
+    guide: Annotated[Path | None, typer.Option(help="A latent reward that every step follows.")] = None,
+    guide_scale: Annotated[float, typer.Option()] = 30.0,
 ) -> None:
     """Render pictures of one prompt; prints their paths as a JSON list."""
     from toolkit.recipe import read
+    from training.sample import Guide
     from training.sample import sample as render
 
-    paths = render(read(recipe), lora, prompt, output, count=count, strength=strength, steps=steps)
+    following = Guide(guide, guide_scale) if guide else None
+    paths = render(read(recipe), lora, prompt, output, count=count, strength=strength, steps=steps, guide=following)
     print(json.dumps([str(path) for path in paths]))
 
 
@@ -92,6 +101,50 @@ def serve_scorer(
 
 
 @app.command()
+def train_latent(
+    pairs: str, output: OutputFile, recipe: Annotated[Path, typer.Option()], settings: Json = "{}"
+) -> None:
+    """Train a reward on noisy latents from preference pairs; prints what its header says."""
+    from toolkit.recipe import read
+    from training.latent_training import LatentTraining, train
+
+    print(json.dumps(train(read(recipe), pairs, output, _settings(LatentTraining, settings))))
+
+
+@app.command()
+def tune_reward(
+    photos: str,
+    output: OutputFile,
+    reward: Annotated[str, typer.Option()],
+    word: Annotated[list[str], typer.Option()],
+    settings: Json = "{}",
+) -> None:
+    """Tune a reward to style words; prints what its header says."""
+    from toolkit.recipe import Section
+    from training.reward_tuning import RewardTuning, tune
+
+    print(json.dumps(tune(photos, Section(name=reward), word, output, _settings(RewardTuning, settings))))
+
+
+@app.command()
+def learn_words(
+    likes: str,
+    output: OutputFile,
+    reward: Annotated[list[str], typer.Option()],
+    positive: Annotated[str, typer.Option()],
+    negative: Annotated[str, typer.Option()],
+    settings: Json = "{}",
+) -> None:
+    """Learn a word pair from likes; prints what its header says."""
+    from toolkit.recipe import Section
+    from toolkit.words import WordPair
+    from training.word_learning import WordLearning, learn
+
+    sections, pair = [Section(name=name) for name in reward], WordPair(positive=positive, negative=negative)
+    print(json.dumps(learn(likes, sections, output, pair, _settings(WordLearning, settings))))
+
+
+@app.command()
 def plan(
     recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
     set_: Annotated[str, typer.Option("--set", help="Settings to change, as a JSON object of dotted keys.")] = "{}",
@@ -141,6 +194,17 @@ def describe(write: Annotated[bool, typer.Option(help="Refresh toolkit/catalogue
         atomic.write_json(Path(toolkit.__file__).parent / "catalogue.json", catalogue())
     else:
         print(json.dumps(catalogue(), indent=1, sort_keys=True))
+
+
+def _settings(cls: type[Settings], given: str) -> Settings:
+    try:
+        return cls(**json.loads(given))
+    except ValidationError as error:
+        from toolkit.recipe import explain
+
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        known = f"Known: {', '.join(sorted(cls.model_fields))}."
+        raise UsageError(f"The setting `{place}` is not right: {explain(error)}", action=known) from None
 
 
 def main() -> int:

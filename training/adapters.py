@@ -67,6 +67,11 @@ class Policy:
         self._encode_nothing = encode_nothing
         self._unconditional: Conditioning | None = None
 
+    @property
+    def base_name(self) -> str:
+        """Which base it is, as LoRA files say."""
+        return self.base.lora_facts.base_name
+
     def predict(
         self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0
     ) -> interpolants.Estimate:

@@ -13,8 +13,11 @@ import torch
 from accelerate import Accelerator
 
 from toolkit import pairs, prompts
+from toolkit.errors import UsageError
+from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
-from training import lora_loading, tables
+from toolkit.words import WordPair
+from training import learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
 from training.latent_cache import LatentCache
@@ -77,7 +80,7 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     What is small and may be missing comes before what is large; scorers wait in RAM until the text encoders have left.
     """
     method = tables.method(recipe.method)
-    reward, second = tables.reward(recipe.reward), tables.reward(recipe.validation.scorer)
+    reward, second = (taught(section, recipe.words) for section in (recipe.reward, recipe.validation.scorer))
     built = stage(recipe, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
     items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
@@ -99,25 +102,54 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 
 def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Accelerator) -> Batches:
-    """Of prompts, or of the kind of data that the recipe gives."""
-    options: dict[str, Any] = {
-        "batch_size": recipe.training.batch_size,
-        "accumulation": recipe.training.gradient_accumulation,
-        "seed": recipe.training.seed,
-        "sharding": Sharding(accelerator.process_index, accelerator.num_processes),
-        "device": accelerator.device,
-    }
-    if recipe.data.kind is None:
+    return batches_of(
+        recipe.data.kind, items, recipe, built,
+        batch_size=recipe.training.batch_size,
+        accumulation=recipe.training.gradient_accumulation,
+        sharding=Sharding(accelerator.process_index, accelerator.num_processes),
+    )  # fmt: skip
+
+
+def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: Stage, **options: Any) -> Batches:
+    """Of prompts, or of a kind of pictures, which are encoded here; the recipe gives words and seed."""
+    base, device = built.policy.base, built.policy.device
+    options |= {"seed": recipe.training.seed, "device": device}
+    if kind is None:
         return PromptBatches(items, recipe.words, built.encode, **options)
-    base = built.policy.base
-    latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=accelerator.device)
+    latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=device)
     latents.prepare(picture for item in items for picture in pictures_of(item))
-    return BATCHES[recipe.data.kind](items, recipe.words, built.encode, latents, **options)
+    return BATCHES[kind](items, recipe.words, built.encode, latents, **options)
 
 
-def scorer(section: Section, device: torch.device) -> Any:
-    """A reward on `device`, whether it has weights or not."""
-    return on_device(tables.reward(section), device)
+def scorer(section: Section, device: torch.device, words: Sequence[WordPair] = ()) -> Any:
+    """A reward on `device`, whether it has weights or not, that knows the learned ones among `words`."""
+    return on_device(taught(section, words), device)
+
+
+def taught(section: Section, words: Sequence[WordPair]) -> Any:
+    """A reward on the CPU that knows the learned ones among `words`.
+
+    Raises UsageError where a pair names neither of the words in its file, or the reward cannot learn any.
+    """
+    loaded: Any = tables.reward(section)
+    for pair in words:
+        if pair.learned:
+            _teach(loaded, section.name, pair)
+    return loaded
+
+
+def _teach(reward: Any, name: str, pair: WordPair) -> None:
+    known = learned_words.read(pair.learned, name)
+    if not {pair.positive, pair.negative} & set(known):
+        raise UsageError(
+            f"The words `{pair}` are not in `{Path(pair.learned).name}`, which holds {', '.join(sorted(known))}.",
+            action="Write them in the recipe as they were learned.",
+        )
+    if not hasattr(reward, "learn"):
+        raise UsageError(
+            f"`{name}` cannot read learned words.", action="Choose a reward with a text encoder of its own."
+        )
+    reward.learn(known)
 
 
 def on_device(loaded: Any, device: torch.device) -> Any:

@@ -98,6 +98,11 @@ class Policy(Protocol):
     latent_shape: tuple[int, ...]
     device: torch.device
 
+    @property
+    def base_name(self) -> str:
+        """Which base it is, as its LoRA files say."""
+        ...
+
     def predict(self, x_t: Tensor, level: Level, conditioning: Conditioning, guidance_scale: float = 1.0) -> Estimate:
         """One network call at x_t [B, *latent_shape]; float32 out."""
         ...

@@ -58,3 +58,9 @@ def fitted(picture: Picture, size: tuple[int, int], frames: int = 0) -> Tensor:
         )
     cut = [to_tensor(ImageOps.fit(frame, size, Image.Resampling.LANCZOS)) for frame in shown[: frames or 1]]
     return torch.stack(cut) if frames else cut[0]
+
+
+def whole(picture: Picture) -> Tensor:
+    """[3, H, W] in [0, 1], or all frames of a clip [F, 3, H, W]: as it is."""
+    shown = [to_tensor(frame) for frame in pairs.frames(picture)]
+    return torch.stack(shown) if len(shown) > 1 else shown[0]

@@ -58,7 +58,11 @@ def _render(run: RunFolder, recipe: Recipe, stage: build.Stage, seeds: int, step
 
 def _measure(recipe: Recipe, stage: build.Stage, pictures: Pictures, judge: str) -> dict[str, Any]:
     device = stage.policy.device
-    scorers = {"reward": build.scorer(recipe.reward, device), "second": build.scorer(recipe.validation.scorer, device)}
+    trained, selecting = recipe.reward, recipe.validation.scorer
+    scorers = {
+        name: build.scorer(section, device, recipe.words)
+        for name, section in (("reward", trained), ("second", selecting))
+    }
     lists = [prompts.read(source) for source in (recipe.prompts.test, recipe.prompts.train, recipe.prompts.validation)]
     panel = Panel(lists[0], recipe.words, scorers, among=[*lists[1], *lists[2]], device=device)
     sides = {"base": panel.measure(pictures.base), "aligned": panel.measure(pictures.aligned)}

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit import lora_file
 from toolkit.recipe import Recipe
-from training import build, previews
+from training import build, latent_reward, previews
 
 PURPOSE = "sample"
 
 
+@dataclass(frozen=True)
+class Guide:
+    """A latent reward's file, and how strongly every step follows it."""
+
+    file: Path
+    scale: float
+
+
 def sample(
-    recipe: Recipe, lora: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int
-) -> list[Path]:
+    recipe: Recipe, lora: Path | None, prompt: str, output: Path, *, count: int, strength: float, steps: int,
+    guide: Guide | None = None,
+) -> list[Path]:  # fmt: skip
     """Write `count` PNGs, or animations, of one prompt at seeds recipe.seed, 0 … count - 1; returns their paths."""
     stage = build.stage(recipe, build.best_device())
     rate = stage.policy.base.frames_per_second
+    if guide:
+        reward = latent_reward.load(str(guide.file), stage.policy)
+        stage = replace(stage, policy=latent_reward.Guided(stage.policy, reward, guide.scale))
     renderer = stage.renderer(recipe, PURPOSE, steps=steps)
     if lora is not None:
         stage.policy.load_adapter(lora_file.load(lora, stage.policy.base.lora_facts.component))
@@ -27,6 +40,7 @@ def sample(
             text = (
                 f"{prompt}\nSteps: {steps}, Sampler: Euler, CFG scale: {recipe.validation.guidance_scale:g}, "
                 f"Seed: {recipe.training.seed}/{number}, LoRA: {lora.stem if lora else 'none'} at {strength:g}"
+                + (f", Latent reward: {guide.file.stem} at {guide.scale:g}" if guide else "")
             )
             shown = renderer([prompt], number)[0]
             if rate:

@@ -20,6 +20,7 @@ from training.batches import Batches
 from training.contracts import Event, Method, OptimizerStep, Remembers, Reward
 from training.interrupts import Interrupts
 from training.lockstep import in_lockstep
+from training.pace import Pace
 from training.processes import Processes
 from training.validation import Panel, Renderer
 
@@ -62,6 +63,7 @@ class Trainer:
         samples = budget.batch_size * budget.gradient_accumulation * accelerator.num_processes
         self.checkpoints = checkpoint.Checkpoints(run.checkpoints, recipe.digest(), samples)
         self.update = 0
+        self.pace = Pace(settings)
         self._checks: list[guards.Check] = []
         self._log = events.EventLog(None)
         self._last_state = 0.0
@@ -107,14 +109,16 @@ class Trainer:
         checkpoint.load_optimizer_state(self.optimizer, self.parameters, loaded.optimizer)
         if self.memory:
             self.memory.load_state_dict(loaded.method)
-        self.update = loaded.update
+        self.update, norms = loaded.update, None
         if self.is_main:
             events.cut(self.run_folder.events_file, loaded.events_length)
             self._checks = [guards.Check(e["update"], e["values"]) for e in self.run_folder.events("check")]
+            norms = [event["grad_norm"] for event in self.run_folder.events("update")]
             self._measure_base()
             with events.EventLog(self.run_folder.events_file) as log:
                 log.write("checkpoint", update=self.update)
         self._checks = self.processes.from_main(self._checks)
+        self.pace = Pace(self.recipe.optimizer, self.processes.from_main(norms) or ())
 
     def _train_update(self) -> None:
         started = time.perf_counter()
@@ -137,6 +141,7 @@ class Trainer:
         self.update += 1
         seconds = time.perf_counter() - started
         norm = torch.stack(norms).mean()
+        self.pace.see(events.plain(norm))  # as the log will tell it again
         self._log.write("update", update=self.update, metrics=means, grad_norm=norm, seconds=seconds)
         self._beat()
 
@@ -156,7 +161,8 @@ class Trainer:
                 cause=f"Last good checkpoint: {(self.checkpoints.updates() or [0])[-1]}.",
                 action=f"Try half the learning rate ({self.recipe.optimizer.learning_rate / 2:g}).",
             )
-        self.optimizer.step()
+        if not self.pace.is_wild(events.plain(norm)):
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -164,7 +170,7 @@ class Trainer:
         settings = self.recipe.optimizer
         share = min(1.0, (self.update + 1) / (settings.warmup_updates + 1))
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * share
+            group["lr"] = settings.learning_rate * share * self.pace.share
 
     def _is_check_due(self) -> bool:
         """Also after a resume: a signal may have ended the run between an update and its check."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 
 from toolkit.recipe import Section
 from toolkit.words import WordPair
-from training import checkpoint, tables
+from training import checkpoint, latent_reward, tables
 from training.adapters import Policy
 from training.contracts import LikeBatch, OptimizerStep, PairBatch, PhotoBatch, PromptBatch, Remembers, Report
+from training.latent_reward import LatentReward
 from training.lockstep import alone
 from training.methods import METHODS
 from training.randomness import Rng
@@ -25,11 +29,23 @@ QUICK = {  # whichever of these a method has; the levels are ones that a noise-p
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
 
 
-def quick_method(name: str, **changes):
+def quick_method(name: str, policy: Policy, **changes):
     known = tables.load_class(METHODS, name).model_fields
     given = QUICK | ({"levels": 1000} if name == "srpo" else {}) | changes  # there, the length of a grid
     settings = {key: value for key, value in given.items() if key in known}
+    if "weights" in known:
+        settings["weights"] = str(latent_reward_of(policy))
     return tables.method(Section(name=name, settings=settings))
+
+
+@cache
+def latent_reward_of(policy: Policy) -> Path:
+    """An untrained reward on this base's latents that is trusted all the same."""
+    reward = LatentReward(policy.latent_shape[0], width=8)
+    reward.accuracy.fill_(0.9)
+    file = Path(tempfile.mkdtemp()) / "latent.safetensors"
+    reward.save(file, {"base": policy.base_name})
+    return file
 
 
 DATA = {"pairs", "photos", "likes", "scores"}  # what a recipe's data give
@@ -89,7 +105,7 @@ def fitting(method_name: str, base_name: str, reward_of, base_gives) -> Iterator
 
 
 def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, policy: Policy, fitting) -> None:
-    method, reports = quick_method(method_name), 0
+    method, reports = quick_method(method_name, policy), 0
     for report in reports_of(method, policy, fitting):
         reports += 1
         report.loss.backward()  # before the next is asked for, as the contract says
@@ -105,7 +121,7 @@ def test_a_method_gives_finite_losses_and_numbers_to_log(method_name: str, polic
 
 def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, fitting) -> None:
     """Oracles 13 and 14: nothing in the base, its VAE, its text encoder or the reward; A starts at zero gradient."""
-    method = quick_method(method_name)
+    method = quick_method(method_name, policy)
     found = gradients(method, policy, fitting)
     trained = set(policy.trainable())
     assert {name for name, p in policy.network.named_parameters() if p.grad is not None} == trained
@@ -119,7 +135,7 @@ def test_only_lora_tensors_receive_a_gradient(method_name: str, policy: Policy, 
 
 
 def test_the_same_update_gives_the_same_gradient_bit_for_bit(method_name: str, policy: Policy, fitting) -> None:
-    method = quick_method(method_name)
+    method = quick_method(method_name, policy)
     once = gradients(method, policy, fitting)
     torch.manual_seed(99)  # a method that draws outside its rng would notice
     again = gradients(method, policy, fitting)
@@ -128,7 +144,7 @@ def test_the_same_update_gives_the_same_gradient_bit_for_bit(method_name: str, p
 
 def test_an_update_leaves_the_base_weights_untouched(method_name: str, policy: Policy, fitting) -> None:
     before = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
-    gradients(quick_method(method_name), policy, fitting)
+    gradients(quick_method(method_name, policy), policy, fitting)
     after = dict(policy.network.named_parameters())
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
@@ -175,13 +191,13 @@ def test_two_updates_change_the_lora_alone_and_a_resume_between_them_changes_not
 ) -> None:
     """On flow, noise and v prediction; bit for bit, optimizer and what the method remembers included."""
     frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
-    fresh, straight = policy.adapter_state(), Training(quick_method(method_name), policy, fitting)
+    fresh, straight = policy.adapter_state(), Training(quick_method(method_name, policy), policy, fitting)
     straight.update(0)
     saved = straight.state()
     straight.update(1)
     expected = straight.state()
     policy.load_adapter(fresh)
-    resumed = Training(quick_method(method_name), policy, fitting)
+    resumed = Training(quick_method(method_name, policy), policy, fitting)
     resumed.restore(saved)
     resumed.update(1)
     for ours, theirs in zip(resumed.state(), expected, strict=True):
@@ -202,7 +218,7 @@ def test_a_policy_gradient_meets_the_very_numbers_of_its_rollout(
     monkeypatch.setattr(policy, "dtype", dtype)
     for number, parameter in enumerate(policy.trainable().values()):
         parameter.data += 0.05 * Rng(2, 0, (number,)).normal("lora", parameter.shape)[0]
-    method = quick_method("flow_grpo", guidance_scale=guidance_scale, minibatches=1, samples_per_call=4)
+    method = quick_method("flow_grpo", policy, guidance_scale=guidance_scale, minibatches=1, samples_per_call=4)
     reports = list(reports_of(method, policy, reward_of("demo")))
     ratios = [value for report in reports for name, value in report.metrics.items() if name.startswith("ratio")]
     assert len(ratios) == len(reports) == 4
@@ -219,15 +235,15 @@ def test_a_method_takes_every_reward_that_fits(method_name: str, policy: Policy,
         pytest.skip(f"{reward_name} does not give {sorted(missing)}")
     gives = tables.load_class(REWARDS, reward_name).gives
     changes = {} if "text_conditioned" in gives else {"preference": "plain"}  # else both words score the same
-    found = gradients(quick_method(method_name, **changes), policy, reward_of(reward_name))
+    found = gradients(quick_method(method_name, policy, **changes), policy, reward_of(reward_name))
     assert all(gradient.isfinite().all() for gradient in found.values())
     assert any(gradient.abs().max() > 0 for gradient in found.values())
 
 
 def test_batched_branches_equal_sequential_ones(policy: Policy, reward_of) -> None:
     """Oracle 16 on real networks: the sum of two micro-steps, float32, under a reward without kinks (max pooling)."""
-    together = gradients(quick_method("srpo", branches="batched"), policy, reward_of("demo_second"))
-    apart = gradients(quick_method("srpo", branches="sequential"), policy, reward_of("demo_second"))
+    together = gradients(quick_method("srpo", policy, branches="batched"), policy, reward_of("demo_second"))
+    apart = gradients(quick_method("srpo", policy, branches="sequential"), policy, reward_of("demo_second"))
     assert distance(together, apart) <= 1e-5
 
 
@@ -242,7 +258,7 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
     policy: Policy, thrifty_policy: Policy, reward_of
 ) -> None:
     """Oracle 17: in the denoiser and in the VAE."""
-    method = quick_method("srpo")
+    method = quick_method("srpo", policy)
     seen: dict[Policy, list[list[int]]] = {policy: [[], []], thrifty_policy: [[], []]}
     found = []
     for one, (in_network, in_vae) in seen.items():
@@ -255,16 +271,33 @@ def test_gradient_checkpointing_recomputes_and_changes_no_gradient(
 
 def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
     """Oracles 1 and 18 of the preference methods: with the adapter on and off, no number differs."""
-    method = quick_method("dpo")
+    method = quick_method("dpo", policy)
     (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
     for name in ("logit", "gap_chosen", "gap_rejected"):
         assert torch.equal(first.metrics[name], torch.zeros(2)), name
 
 
-@pytest.mark.parametrize("name", ["dpo", "inpo", "kto"])
+@pytest.mark.parametrize("name", ["dpo", "inpo", "kto", "latent_reward"])
 def test_two_phases_give_the_same_gradient_with_recomputed_activations(
     policy: Policy, thrifty_policy: Policy, name: str
 ) -> None:
     """Oracle 18: the adapter is on again when checkpointed layers run once more."""
-    method = quick_method(name)
+    method = quick_method(name, policy)
     assert distance(*(gradients(method, one, None) for one in (policy, thrifty_policy))) <= 1e-5
+
+
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "sd15"], indirect=True)
+def test_a_latent_reward_sees_the_frozen_base_whatever_the_lora_says(policy: Policy, thrifty_policy: Policy) -> None:
+    """Score and gradient, also where activations are recomputed in the backward pass."""
+    judge = latent_reward.load(str(latent_reward_of(policy)), policy)
+    rng, level = Rng(7, 1, (0, 1)), policy.schedule.level(torch.tensor([0.3, 0.7]))
+    x_t, text = rng.normal("x", policy.latent_shape), policy.base.encode(["a cat", "a red car"])
+    fresh = judge.look(policy, x_t, level, text)
+    for one in (policy, thrifty_policy):
+        for parameter in one.trainable().values():
+            parameter.data.fill_(0.1)
+        seen = judge.look(one, x_t, level, text)
+        torch.testing.assert_close(seen.score, fresh.score, rtol=1e-4, atol=1e-5)
+        assert (seen.gradient - fresh.gradient).norm() <= 1e-4 * fresh.gradient.norm()
+        with_lora = one.predict(x_t, level, text).x0
+        assert not torch.allclose(with_lora, seen.reference.x0, atol=1e-3)

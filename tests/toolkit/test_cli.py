@@ -61,7 +61,19 @@ def test_help_answers_in_half_a_second(tmp_path: Path) -> None:
 
 def test_version_and_help_of_every_command(call) -> None:
     assert call("--version") == (0, f"palate {toolkit.__version__}\n", "")
-    for command in ("demo", "train", "resume", "sample", "compare", "runs", "recipes", "words", "plan", "doctor"):
+    for command in (
+        "demo",
+        "train",
+        "resume",
+        "sample",
+        "compare",
+        "runs",
+        "recipes",
+        "words",
+        "plan",
+        "doctor",
+        "reward",
+    ):
         code, out, _ = call(command, "--help")
         assert (code, "Usage: palate" in out) == (0, True), command
 

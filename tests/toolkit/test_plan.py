@@ -68,3 +68,18 @@ def test_the_child_that_plans_says_what_is_wrong(tmp_path: Path) -> None:
     path.write_text("words: {positive: a, negative: b}\nmethod: {name: srpo, sigma_low: 0.9, sigma_high: 0.8}\n")
     with pytest.raises(PalateError, match="sigma_low < sigma_high must hold"):
         plan.ask(path, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": {"name": "latent_reward"}}, "`method.weights` names no file"),
+        ({"method": {"name": "latent_reward", "weights": "gone.safetensors"}}, "`method.weights`.*`gone.safetensors`"),
+        ({"reward": {"name": "demo", "tuned": "gone.safetensors"}}, "`reward.tuned`"),
+        ({"words": {"positive": "a", "negative": "b", "learned": "gone.safetensors"}}, "`words.learned`"),
+    ],
+)
+def test_files_that_another_command_makes_are_missed_before_anything_loads(changes: dict, said: str) -> None:
+    content = recipe.parse(CONTENT | changes)
+    with pytest.raises(UsageError, match=said):
+        plan.preflight(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from toolkit.errors import Interrupted, TrainingError
-from toolkit.recipe import Recipe, parse
+from toolkit.recipe import Optimizer, Recipe, parse
 from toolkit.run_folder import RunFolder
 from training.adapters import Policy
 from training.batches import PromptBatches
@@ -267,6 +268,32 @@ def test_accumulation_is_one_larger_batch(tmp_path: Path, method: type[Pull]) ->
         assert torch.allclose(tensor, weights(parts)[name], rtol=1e-4, atol=1e-6)
     norms = [run.run_folder.events("update")[0]["grad_norm"] for run in (whole, parts)]  # AdamW would hide a factor
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_a_run_at_its_own_pace_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """What the running length was comes back from the log; nothing else keeps it."""
+    calm = recipe().model_copy(update={"optimizer": Optimizer(learning_rate=0.01, warmup_updates=2, calm_norm=0.2)})
+    whole = trainer(tmp_path / "whole", Pull(), calm)
+    whole.run()
+    assert whole.pace.share < 1
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer(tmp_path / "killed", Pull({5: fail}), calm).run()
+    resumed = trainer(tmp_path / "killed", Pull(), calm)
+    resumed.run()
+    assert_same_run(resumed, whole)
+    plain = trainer(tmp_path / "plain", Pull(), recipe())
+    plain.run()
+    assert any(not torch.equal(weights(plain)[name], tensor) for name, tensor in weights(whole).items())
+
+
+def test_a_wild_update_is_skipped(tmp_path: Path) -> None:
+    limits = recipe(updates=14).model_copy(update={"optimizer": Optimizer(learning_rate=0.01, skip_above=5.0)})
+    seen: list[dict[str, torch.Tensor]] = []
+    run = trainer(tmp_path / "run", Pull({n: lambda: seen.append(weights(run)) or 1.0 for n in (10, 11, 13)}), limits)
+    run.parts.method.at[12] = lambda: seen.append(weights(run)) or 1000.0
+    run.run()
+    moved = [any(not torch.equal(a[name], b[name]) for name in a) for a, b in pairwise(seen)]
+    assert moved == [True, True, False]
 
 
 def test_the_learning_rate_warms_up_evenly(straight: Trainer) -> None:

@@ -17,6 +17,7 @@ METHODS: dict[str, str] = {
     "inpo": "training.methods.inpo:Inpo",
     "ipo": "training.methods.ipo:Ipo",
     "kto": "training.methods.kto:Kto",
+    "latent_reward": "training.methods.latent_reward:FollowLatentReward",
     "leap_align": "training.methods.leap_align:LeapAlign",
     "mapo": "training.methods.mapo:Mapo",
     "mix_grpo": "training.methods.mix_grpo:MixGrpo",

@@ -13,10 +13,9 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from toolkit.errors import UsageError
 from training import sources
-from training.rewards._dual_encoder import DualEncoder
+from training.rewards._dual_encoder import DualEncoder, DualEncoderSettings
 from training.rewards._open_clip import OpenClipTowers
 from training.rewards._pictures import CLIP_MEAN, CLIP_STD, Preprocessing
-from training.rewards._scorer import ScorerSettings
 from training.rewards._transformers import TransformersTowers, load_tokenizer
 
 PREFIX = "A photo depicts "
@@ -27,7 +26,7 @@ GEOMETRY: dict[str, Literal["crop", "pad", "stretch"]] = {"shortest": "crop", "l
 class Clip(DualEncoder):
     """CLIP score (transformers or open_clip): how well picture and prompt match, in one of three published forms."""
 
-    class Settings(ScorerSettings):
+    class Settings(DualEncoderSettings):
         """Settings of `clip`."""
 
         weights: str = Field(
@@ -49,6 +48,7 @@ class Clip(DualEncoder):
         self.variant = chosen.variant
         load = _with_transformers if chosen.library == "transformers" else _with_open_clip
         self.towers, self.prepare = load(chosen.weights, chosen.torch_dtype)
+        self.lay_over(chosen.tuned)
 
     def image_features(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] → [B, D]."""

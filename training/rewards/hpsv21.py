@@ -8,10 +8,9 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from training.rewards._dual_encoder import DualEncoder
+from training.rewards._dual_encoder import DualEncoder, DualEncoderSettings
 from training.rewards._open_clip import OpenClipTowers, built_in
 from training.rewards._pictures import Preprocessing
-from training.rewards._scorer import ScorerSettings
 
 FILES = ("HPS_v2.1_compressed.pt", "HPS_v2.1_compressed.safetensors")
 GEOMETRY: dict[str, Literal["pad", "crop"]] = {"official": "pad", "srpo": "crop"}
@@ -20,7 +19,7 @@ GEOMETRY: dict[str, Literal["pad", "crop"]] = {"official": "pad", "srpo": "crop"
 class Hpsv21(DualEncoder):
     """HPSv2.1 (open_clip ViT-H-14): cosine of picture and prompt, about 0.20 to 0.35; the reward of SRPO."""
 
-    class Settings(ScorerSettings):
+    class Settings(DualEncoderSettings):
         """Settings of `hpsv21`."""
 
         weights: str = Field(
@@ -38,6 +37,7 @@ class Hpsv21(DualEncoder):
         chosen = settings or self.Settings()
         super().__init__(chosen.frames)
         self.towers = OpenClipTowers("hpsv21", built_in(chosen.model), chosen.weights, FILES, chosen.torch_dtype)
+        self.lay_over(chosen.tuned)
         self.prepare = Preprocessing(self.towers.size, geometry=GEOMETRY[chosen.preprocessing])
 
     def image_features(self, images: Tensor) -> Tensor:

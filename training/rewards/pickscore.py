@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from training.rewards._dual_encoder import DualEncoder
+from training.rewards._dual_encoder import DualEncoder, DualEncoderSettings
 from training.rewards._pictures import Preprocessing
-from training.rewards._scorer import ScorerSettings
 from training.rewards._transformers import TransformersTowers, load_tokenizer
 
 DIVISOR = {"logit": 1.0, "rl": 26.0, "srpo": 20.0}
@@ -20,7 +19,7 @@ DIVISOR = {"logit": 1.0, "rl": 26.0, "srpo": 20.0}
 class PickScore(DualEncoder):
     """PickScore v1 (transformers CLIP H/14): exp(logit_scale) times the cosine, about 18 to 24, or a share of it."""
 
-    class Settings(ScorerSettings):
+    class Settings(DualEncoderSettings):
         """Settings of `pickscore`."""
 
         weights: str = Field(
@@ -39,6 +38,7 @@ class PickScore(DualEncoder):
         super().__init__(chosen.frames)
         tokenizer = load_tokenizer(chosen.tokenizer, CLIPTokenizer)
         self.towers = TransformersTowers("pickscore", CLIPModel, chosen.weights, tokenizer, chosen.torch_dtype)
+        self.lay_over(chosen.tuned)
         self.prepare = Preprocessing(self.towers.size)
         self.factor = self.towers.scale / DIVISOR[chosen.scale]
 

@@ -9,16 +9,15 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, SiglipModel
 
-from training.rewards._dual_encoder import DualEncoder
+from training.rewards._dual_encoder import DualEncoder, DualEncoderSettings
 from training.rewards._pictures import HALF, Preprocessing
-from training.rewards._scorer import ScorerSettings
 from training.rewards._transformers import TransformersTowers, load_tokenizer
 
 
 class Siglip(DualEncoder):
     """SigLIP or fixed-size SigLIP 2 (transformers): the logit that picture and prompt match, scale · cos + bias."""
 
-    class Settings(ScorerSettings):
+    class Settings(DualEncoderSettings):
         """Settings of `siglip`."""
 
         weights: str = Field(
@@ -35,6 +34,7 @@ class Siglip(DualEncoder):
         super().__init__(chosen.frames)
         tokenizer = load_tokenizer(chosen.weights, PreTrainedTokenizerFast)
         self.towers = TransformersTowers("siglip", SiglipModel, chosen.weights, tokenizer, chosen.torch_dtype)
+        self.lay_over(chosen.tuned)
         self.prepare = Preprocessing(
             self.towers.size, HALF, HALF, geometry="stretch", interpolation=chosen.interpolation
         )
