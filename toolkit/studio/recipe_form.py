@@ -20,11 +20,12 @@ Tree = dict[str, Any]
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
 METHOD_LABELS = {
-    "align_prop": "AlignProp", "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO", "direct_align": "Direct-Align",
-    "dmpo": "DMPO", "dpo": "DPO", "dpo_cm": "DPO-C&M", "draft": "DRaFT", "drtune": "DRTune", "dspo": "DSPO",
-    "flow_bp": "FlowBP", "flow_grpo": "Flow-GRPO", "inpo": "InPO", "ipo": "IPO", "kto": "KTO",
-    "latent_reward": "Latent reward", "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO", "nft": "DiffusionNFT", "refl": "ReFL",
-    "sdpo": "SDPO", "sft": "Plain fine-tuning", "sipo": "SIPO", "smpo": "SmPO", "srpo": "SRPO",
+    "align_prop": "AlignProp", "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO",
+    "direct_align": "Direct-Align", "dmpo": "DMPO", "dpo": "DPO", "dpo_cm": "DPO-C&M", "draft": "DRaFT",
+    "drtune": "DRTune", "dspo": "DSPO", "flow_bp": "FlowBP", "flow_grpo": "Flow-GRPO", "inpo": "InPO", "ipo": "IPO",
+    "kto": "KTO", "latent_reward": "Latent reward", "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO",
+    "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": "Plain fine-tuning", "sipo": "SIPO", "smpo": "SmPO",
+    "srpo": "SRPO",
 }  # fmt: skip
 BASE_LABELS = {"demo": "Demo, 64 × 64"}
 
