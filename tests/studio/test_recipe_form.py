@@ -94,3 +94,8 @@ def test_prompt_files_become_absolute_and_the_demo_lists_stay() -> None:
     assert recipe.prompts.validation.endswith("mine.txt")
     assert recipe.prompts.validation != "mine.txt"
     assert recipe.prompts.train == "demo:train"
+
+
+def test_a_base_and_a_method_bring_their_plain_recipe_and_not_a_variant_of_it() -> None:
+    assert recipe_form.ready("flux", "srpo")["name"] == "flux-srpo"
+    assert recipe_form.ready("demo", "dpo")["data"] == {"pairs": "demo-pairs"}

@@ -43,10 +43,11 @@ class Fields:
 
 @cache
 def _ready() -> tuple[Tree, ...]:
-    """The recipes that ship, in the order of their file names."""
+    """The recipes that ship, in the order of their names: the plain one of a base and method before its variants."""
     shipped = (entry for entry in files("recipes").iterdir() if entry.name.endswith(".yaml"))
     found = [
-        yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in sorted(shipped, key=lambda entry: entry.name)
+        yaml.safe_load(entry.read_text(encoding="utf-8"))
+        for entry in sorted(shipped, key=lambda entry: entry.name.removesuffix(".yaml"))
     ]
     return tuple(found)
 

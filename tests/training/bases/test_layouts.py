@@ -25,6 +25,7 @@ PUBLISHED = {  # tensors in the publishers' safetensors files
     ("flux2", "Qwen3ForCausalLM"): 4_022_468_096,
     ("qwen_image", "QwenImageTransformer2DModel"): 20_430_401_088,
     ("qwen_image", "Qwen2_5_VLForConditionalGeneration"): 8_292_166_656,
+    ("cogvideox", "T5EncoderModel"): 4_762_310_656,
     ("z_image", "ZImageTransformer2DModel"): 6_154_908_736,
     ("z_image", "Qwen3Model"): 4_022_468_096,
 }
@@ -33,6 +34,9 @@ ROUNDED = {  # as their publishers speak of them, in thousand millions
     ("hunyuan_dit", "HunyuanDiT2DModel"): 1.5,
     ("hunyuan_dit", "BertModel"): 0.35,
     ("hunyuan_dit", "T5EncoderModel"): 1.6,
+    ("wan", "WanTransformer3DModel"): 1.42,
+    ("wan", "UMT5EncoderModel"): 5.7,
+    ("cogvideox", "CogVideoXTransformer3DModel"): 1.7,
 }
 
 
