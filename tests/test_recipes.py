@@ -73,8 +73,9 @@ def test_a_recipe_that_learns_from_pictures_says_where_they_belong_and_what_it_n
     assert f"palate pairs check {content.data.kind}" in said
 
 
+QUICK = {*(path.stem for path in READY if path.stem.startswith("demo")), "flux-srpo"}
 PLANNED = [
-    pytest.param(path, marks=pytest.mark.long if path in FROM_PICTURES else pytest.mark.slow, id=path.stem)
+    pytest.param(path, marks=pytest.mark.slow if path.stem in QUICK else pytest.mark.long, id=path.stem)
     for path in READY
 ]
 
