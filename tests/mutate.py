@@ -123,13 +123,17 @@ def declarations(tree: ast.Module) -> set[int]:
 
 
 def tests_of(path: Path) -> list[Path]:
-    """The tests that mirror a file; of a private core, also those of its neighbours that use it."""
+    """The tests that mirror a file, or import it where none does; of a private core, also those of all its users."""
     users = [path]
-    if path.stem.startswith("_"):
-        users += [other for other in sorted(path.parent.glob("[!_]*.py")) if f".{path.stem} " in other.read_text()]
+    for user in users:  # grows: a core may be used by another
+        if user.stem.startswith("_"):
+            others = sorted(path.parent.glob("*.py"))
+            users += [other for other in others if other not in users and f".{user.stem} " in other.read_text()]
     folder, found = ROOT / "tests" / path.parent.relative_to(ROOT), []
     for stem in [user.stem.lstrip("_") for user in users]:
         found += [*folder.glob(f"test_{stem}.py"), *sorted(folder.glob(f"test_{stem}_*.py"))]
+    if not found:
+        found = [test for test in sorted(folder.glob("test_*.py")) if f"{path.stem} import" in test.read_text()]
     return list(dict.fromkeys(found))
 
 
