@@ -99,3 +99,10 @@ def test_prompt_files_become_absolute_and_the_demo_lists_stay() -> None:
 def test_a_base_and_a_method_bring_their_plain_recipe_and_not_a_variant_of_it() -> None:
     assert recipe_form.ready("flux", "srpo")["name"] == "flux-srpo"
     assert recipe_form.ready("demo", "dpo")["data"] == {"pairs": "demo-pairs"}
+
+
+def test_every_base_and_method_has_a_name_as_its_makers_write_it_and_the_default_comes_first() -> None:
+    for kind, first in (("bases", "demo"), ("methods", "srpo")):
+        shown = recipe_form.choices(kind)
+        assert shown[0][1] == first
+        assert all(label != name.replace("_", " ") for label, name in shown)

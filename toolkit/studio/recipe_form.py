@@ -27,7 +27,11 @@ METHOD_LABELS = {
     "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": "Plain fine-tuning", "sipo": "SIPO", "smpo": "SmPO",
     "srpo": "SRPO",
 }  # fmt: skip
-BASE_LABELS = {"demo": "Demo, 64 × 64"}
+BASE_LABELS = {
+    "cogvideox": "CogVideoX", "demo": "Demo, 64 × 64", "flux": "FLUX.1", "flux2": "FLUX.2", "hunyuan_dit": "HunyuanDiT",
+    "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5", "sdxl": "SDXL",
+    "wan": "Wan 2.1", "z_image": "Z-Image",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,11 @@ def label(kind: str, name: str) -> str:
 
 
 def choices(kind: str) -> list[tuple[str, str]]:
-    """(label, name) of everything in a table that may be chosen, the ones with a ready recipe first."""
+    """(label, name) of everything in a table that may be chosen, the default first, then what has a ready recipe."""
     section = kind.removesuffix("s")
     shipped = [_name(tree.get(section)) for tree in _ready()]
     names = [name for name, entry in catalogue.load()[kind].items() if not entry.held_out]
-    names.sort(key=lambda name: (name != DEFAULT_METHOD, name not in shipped, name))
+    names.sort(key=lambda name: (name not in (DEFAULT_METHOD, DEFAULT_BASE), name not in shipped, name))
     return [(label(kind, name), name) for name in names]
 
 
