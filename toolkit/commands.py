@@ -187,10 +187,7 @@ def list_words() -> None:
 
 def measure_words(positive: str, negative: str, *, base: str, reward: str) -> None:
     """Print how well the reward tells the pair apart on the base's own pictures."""
-    try:
-        pair = WordPair(positive=positive, negative=negative)
-    except ValidationError as error:
-        raise UsageError(recipe.explain(error)) from None
+    pair = word_pair(positive, negative)
     answer = ask_backend(
         "score", "--positive", pair.positive, "--negative", pair.negative, "--base", base, "--reward", reward,
         cwd=Path.cwd(), quiet=False,
@@ -198,6 +195,14 @@ def measure_words(positive: str, negative: str, *, base: str, reward: str) -> No
     out.print(f"{pair}: separation {answer['separation']:.2f} (0.5 = cannot tell apart), cosine {answer['cosine']:.2f}")
     if answer["separation"] < 0.8:
         out.print("Weak: this reward can hardly follow these words. Try plainer words.")
+
+
+def word_pair(positive: str, negative: str) -> WordPair:
+    """The pair of two words from the command line. Raises UsageError."""
+    try:
+        return WordPair(positive=positive, negative=negative)
+    except ValidationError as error:
+        raise UsageError(recipe.explain(error)) from None
 
 
 def build_pairs(

@@ -6,23 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from rich.table import Table
 
 from toolkit import commands, recipe
 from toolkit.commands import out
 from toolkit.errors import UsageError
-from toolkit.words import WordPair
 
 
 def learn_words(
     likes: Path, output: Path, rewards: list[str], positive: str, negative: str, settings: list[str]
 ) -> None:
     """Learn a pair for each reward."""
-    try:
-        pair = WordPair(positive=positive, negative=negative)
-    except ValidationError as error:
-        raise UsageError(recipe.explain(error)) from None
+    pair = commands.word_pair(positive, negative)
     named = [part for reward in rewards for part in ("--reward", reward)]
     facts = _ask(
         "learn-words", likes, output, settings, "--positive", pair.positive, "--negative", pair.negative, *named

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from toolkit.words import WordPair
 from training.contracts import Conditioning, PromptBatch
-from training.randomness import Rng, key
+from training.randomness import Rng, shuffled
 
 Item = TypeVar("Item")
 
@@ -61,8 +61,7 @@ class Batches(ABC, Generic[Item]):
     def _item_at(self, number: int) -> Item:
         """Every epoch walks all items once in its own order."""
         epoch, place = divmod(number, len(self._items))
-        generator = torch.Generator().manual_seed(key(self._seed, "epoch", epoch))
-        return self._items[int(torch.randperm(len(self._items), generator=generator)[place])]
+        return self._items[shuffled(len(self._items), self._seed, "epoch", epoch)[place]]
 
     def _draw_words(self, shares: Tensor) -> list[WordPair]:
         edges = torch.tensor([pair.weight for pair in self._words]).cumsum(0)

@@ -7,7 +7,6 @@ and tied to one architecture.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,20 +16,18 @@ from typing import Any
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.resnet import ResnetBlock2D
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from toolkit import atomic
 from toolkit.errors import UsageError
-from training import blueprint
+from training import blueprint, described
 from training.contracts import Conditioning, Policy
 from training.interpolants import Estimate, expand
 from training.randomness import key
 from training.schedules import Level
 
 BINS = (0.1, 0.3, 0.5, 0.7, 0.9)  # noise levels at which a reward's accuracy is known
-HEADER = "palate"  # the one metadata key, as in LoRA files
+KIND = "latent_reward"
 QUERIES = 4
 
 
@@ -112,10 +109,7 @@ class LatentReward(nn.Module):
 
     def save(self, path: Path, facts: Mapping[str, Any]) -> None:
         """Write weights and, as JSON in the header, what one should know of them. Raises OSError."""
-        about = {"latent_reward": {**facts, "channels": self.channels, "width": self.width}}
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.state_dict().items())}
-        header = {HEADER: json.dumps(about, sort_keys=True)}
-        atomic.write_with(path, lambda temporary: save_file(weights, temporary, metadata=header))
+        described.save(path, self.state_dict(), KIND, {**facts, "channels": self.channels, "width": self.width})
 
 
 def load(path: str, policy: Policy) -> LatentReward:
@@ -144,13 +138,12 @@ def load(path: str, policy: Policy) -> LatentReward:
 
 def about(file: Path) -> dict[str, Any]:
     """What the header says: base, pairs, accuracy by noise level. Raises UsageError for any other file."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return json.loads((opened.metadata() or {})[HEADER])["latent_reward"]
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    facts = described.about(file, KIND)
+    if facts is None:
         raise UsageError(
             f"`{file.name}` is no latent reward.", action="Give a file that `palate reward train-latent` made."
-        ) from error
+        )
+    return facts
 
 
 def adjustment(gradient: Tensor, level: Level, scale: float) -> Estimate:

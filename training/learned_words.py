@@ -5,22 +5,20 @@ One file holds them for one or several rewards, `<reward>/<word>` [tokens, D] ea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from toolkit import atomic
 from toolkit.errors import UsageError
+from training import described
 
 FILLER = "*"  # stands where the learned vectors go: one token in every vocabulary
-HEADER = "palate"
+KIND = "learned_words"
 
 Words = Mapping[str, Tensor]
 
@@ -72,23 +70,18 @@ class Reader:
 
 def save(path: Path, words: Mapping[str, Words], facts: Mapping[str, Any]) -> None:
     """words: reward → word → vectors. Raises OSError."""
-    tensors = {f"{r}/{w}": v.detach().float().cpu().contiguous() for r, of in words.items() for w, v in of.items()}
-    header = {HEADER: json.dumps({"learned_words": facts}, sort_keys=True)}
-    atomic.write_with(path, lambda temporary: save_file(dict(sorted(tensors.items())), temporary, metadata=header))
+    described.save(path, {f"{r}/{w}": v.float() for r, of in words.items() for w, v in of.items()}, KIND, facts)
 
 
 def read(path: str, reward: str) -> dict[str, Tensor]:
     """The words of one reward. Raises UsageError when the file is not there or holds none for it."""
     file = Path(path).expanduser()
-    try:
-        with safe_open(file, framework="pt") as opened:
-            json.loads((opened.metadata() or {})[HEADER])["learned_words"]
-        tensors = load_file(file)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    if described.about(file, KIND) is None:
         raise UsageError(
             f"There are no learned words in `{path}`.",
             action="Make them with `palate words learn`, and check the path.",
-        ) from error
+        )
+    tensors = load_file(file)
     found = {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.partition("/")[0] == reward}
     if not found:
         known = sorted({name.partition("/")[0] for name in tensors})

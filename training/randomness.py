@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -51,3 +52,9 @@ def key(*parts: int | str) -> int:
     """A 63-bit number from any parts, the same on every machine and for every PYTHONHASHSEED."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+@lru_cache(maxsize=2)  # an update asks for each of its samples, and may reach into the next epoch
+def shuffled(count: int, *parts: int | str) -> tuple[int, ...]:
+    """0 … count - 1 in an order that belongs to the parts."""
+    return tuple(torch.randperm(count, generator=torch.Generator().manual_seed(key(*parts))).tolist())

@@ -28,7 +28,7 @@ from training import build, measures
 from training.augmentations import augment
 from training.held_out import held_out
 from training.latent_cache import fitted
-from training.randomness import Rng, key
+from training.randomness import Rng, shuffled
 from training.tuned_weights import save
 
 GENERIC = ("an object", "a thing", "something", "a subject")
@@ -213,6 +213,5 @@ def _batches(
 ) -> Iterator[tuple[list[Styled], Rng]]:
     size = min(settings.batch_size, len(items))
     for step in range(settings.steps):
-        generator = torch.Generator().manual_seed(key(settings.seed, "tune", step))
-        places = torch.randperm(len(items), generator=generator)[:size].tolist()
+        places = shuffled(len(items), settings.seed, "tune", step)[:size]
         yield [items[place] for place in places], Rng(settings.seed, step, tuple(range(size)), device)

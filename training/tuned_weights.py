@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
-from toolkit import atomic
 from toolkit.errors import UsageError
-from training import blueprint, sources
-
-HEADER = "palate"
+from training import blueprint, described, sources
 
 
 def save(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None:
     """Write all of `network`'s tensors and, in the header, what one should know of them. Raises OSError."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
-    header = {HEADER: json.dumps({"tuned_reward": facts}, sort_keys=True)}
-    atomic.write_with(path, lambda temporary: save_file(weights, temporary, metadata=header))
+    described.save(path, network.state_dict(), "tuned_reward", facts)
 
 
 def lay_over(network: nn.Module, path: str) -> None:

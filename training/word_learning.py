@@ -23,7 +23,7 @@ from toolkit.words import WordPair, caption
 from training import build, learned_words, measures
 from training.held_out import held_out
 from training.latent_cache import whole
-from training.randomness import key
+from training.randomness import key, shuffled
 
 SHARPNESS = 20.0  # of the relative score, a difference of cosines, inside the sigmoid
 
@@ -73,8 +73,7 @@ class Lesson:
         """All steps, over the pictures in an order of the seed's own."""
         liked, weights = _liked(items, features), torch.tensor([item.weight for item in items], device=features.device)
         for step in range(self.settings.steps):
-            generator = torch.Generator().manual_seed(key(self.settings.seed, "words", step))
-            places = torch.randperm(len(items), generator=generator)[: self.settings.batch_size].tolist()
+            places = list(shuffled(len(items), self.settings.seed, "words", step)[: self.settings.batch_size])
             logits = SHARPNESS * self.relative(features[places], [items[place].prompt for place in places])
             each = functional.binary_cross_entropy_with_logits(logits, liked[places].float(), reduction="none")
             self.optimizer.zero_grad()

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 import toolkit
-from toolkit import cli
 
 HOME = str(Path(toolkit.__file__).parents[1])
 RECIPE = "words: {positive: 3d render, negative: line art}\n"
@@ -27,22 +26,6 @@ def palate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "toolkit.cli", *arguments],
         cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """main() in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PALATE_RUNS", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_help_answers_in_half_a_second(tmp_path: Path) -> None:

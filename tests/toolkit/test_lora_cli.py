@@ -10,26 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from toolkit import cli
-
 Call = Callable[..., tuple[int, str, str]]
 Q = "transformer.transformer_blocks.0.attn.to_q"
 WAN = "transformer.blocks.0.attn1.to_q"
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """`palate …` in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["palate", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def lora(name: str, stem: str = WAN, family: str = "wan2.1", *, scale: float = 1.0) -> None:

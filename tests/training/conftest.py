@@ -75,6 +75,16 @@ class BendingPolicy(LinearPolicy):
         return torch.tanh(x_t * self.output + sigma) + sigma * self.output
 
 
+class PolicyWithReference(BendingPolicy):
+    """Its base answers half of what it does."""
+
+    @contextmanager
+    def as_reference(self):
+        self.output.data /= 2
+        yield
+        self.output.data *= 2
+
+
 class LinearReward:
     """<picture, direction of the text>: the gradient to a picture is the text's direction. float64."""
 
@@ -104,6 +114,11 @@ def linear_policy() -> type[LinearPolicy]:
 @pytest.fixture
 def bending_policy() -> type[BendingPolicy]:
     return BendingPolicy
+
+
+@pytest.fixture
+def policy_with_reference() -> type[BendingPolicy]:
+    return PolicyWithReference
 
 
 @pytest.fixture

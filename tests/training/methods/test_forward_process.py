@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import torch
 from pydantic import PrivateAttr
 from torch.testing import assert_close
@@ -61,17 +59,8 @@ def test_a_sample_brings_its_own_picture_noise_and_share(bending_policy, linear_
             assert_close(noised.x_t, interpolants.interpolate(noised.x0, noised.noise, level.alpha, level.sigma))
 
 
-def test_the_pull_to_the_base_is_added_with_its_weight(bending_policy, linear_reward, batch, rng: Rng) -> None:
-    class WithReference(bending_policy):
-        """Its base answers half of what it does."""
-
-        @contextmanager
-        def as_reference(self):
-            self.output.data /= 2
-            yield
-            self.output.data *= 2
-
-    policy, method = WithReference(), Shown(**TOY | {"kl_weight": 3.0})
+def test_the_pull_to_the_base_is_added_with_its_weight(policy_with_reference, linear_reward, batch, rng: Rng) -> None:
+    policy, method = policy_with_reference(), Shown(**TOY | {"kl_weight": 3.0})
     found = run(method, policy, linear_reward(), batch, rng)
     distances = []
     for noised, _ in method._seen:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from torch import Tensor
@@ -145,19 +143,12 @@ def test_the_guard_lets_all_levels_weigh_alike(linear_policy, linear_reward, bat
         assert_close(guard, plain * 0.3 * 0.25**0.5 / 0.25)
 
 
-def test_the_pull_to_the_base_is_the_divergence_over_the_length(bending_policy, linear_reward, batch, rng) -> None:
+def test_the_pull_to_the_base_is_the_divergence_over_the_length(
+    policy_with_reference, linear_reward, batch, rng
+) -> None:
     """Source: Flow-GRPO's code: ((1 + g² (1 - s) / (2 s)) d (v - v_ref))² / (2 g²), mean over the elements."""
 
-    class WithReference(bending_policy):
-        """Its base answers half of what it does."""
-
-        @contextmanager
-        def as_reference(self):
-            self.output.data /= 2
-            yield
-            self.output.data *= 2
-
-    policy = WithReference()
+    policy = policy_with_reference()
     gradient, reports = run(policy, linear_reward(scale=0.0), batch, rng, kl_weight=2.0)
     losses = torch.stack([report.loss.detach() for report in reports]).sum()
     assert_close(losses, 2.0 * values(reports, "reference_kl").mean())
