@@ -66,6 +66,19 @@ def compare(
 
 
 @app.command()
+def measure(
+    folders: list[Path],
+    reward: Annotated[str, typer.Option(help="The scorer that all runs are measured by.")] = "demo",
+    judge: Annotated[str, typer.Option(help="A held-out scorer.")] = "demo_judge",
+) -> None:
+    """Measure every checkpoint of runs on the test prompts; prints how many runs."""
+    from toolkit.run_folder import RunFolder
+    from training.measure import measure as measure_runs
+
+    print(measure_runs([RunFolder(folder) for folder in folders], reward=reward, judge=judge))
+
+
+@app.command()
 def score(
     serve: Annotated[bool, typer.Option(help="Answer JSON lines on stdin.")] = False,
     idle: Annotated[float, typer.Option(help="Seconds without a question after which --serve ends.")] = 120.0,

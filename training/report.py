@@ -57,20 +57,13 @@ def _render(run: RunFolder, recipe: Recipe, stage: build.Stage, seeds: int, step
 
 
 def _measure(recipe: Recipe, stage: build.Stage, pictures: Pictures, judge: str) -> dict[str, Any]:
-    device = stage.policy.device
-    trained, selecting = recipe.reward, recipe.validation.scorer
-    scorers = {
-        name: build.scorer(section, device, recipe.words)
-        for name, section in (("reward", trained), ("second", selecting))
-    }
-    lists = [prompts.read(source) for source in (recipe.prompts.test, recipe.prompts.train, recipe.prompts.validation)]
-    panel = Panel(lists[0], recipe.words, scorers, among=[*lists[1], *lists[2]], device=device)
-    sides = {"base": panel.measure(pictures.base), "aligned": panel.measure(pictures.aligned)}
+    watching = panel(recipe, recipe.reward, stage.policy.device)
+    sides = {"base": watching.measure(pictures.base), "aligned": watching.measure(pictures.aligned)}
     lit = lights(Check(0, sides["aligned"]), Check(0, sides["base"]))
     if judge and recipe.words:
-        held_out = build.scorer(Section(name=judge), device)
+        held_out = build.scorer(Section(name=judge), stage.policy.device)
         for side, images in (("base", pictures.base), ("aligned", pictures.aligned)):
-            sides[side] |= _judged(held_out, recipe, images, len(pictures.texts))
+            sides[side] |= shares(judged(held_out, recipe, images, len(pictures.texts)))
     recall = sides["base"].get("recall", 0.0)
     return plain(
         {
@@ -81,12 +74,27 @@ def _measure(recipe: Recipe, stage: build.Stage, pictures: Pictures, judge: str)
     )
 
 
-def _judged(judge: Any, recipe: Recipe, images: Tensor, prompts_per_seed: int) -> dict[str, float]:
-    """The held-out judge's share of pictures in either style; NaN for words it cannot judge."""
+def panel(recipe: Recipe, reward: Section, device: torch.device) -> Panel:
+    """What measures pictures of the test prompts: `reward`, and the recipe's selecting scorer as "second"."""
+    sections = (("reward", reward), ("second", recipe.validation.scorer))
+    scorers = {name: build.scorer(section, device, recipe.words) for name, section in sections}
+    test, *others = (prompts.read(getattr(recipe.prompts, role)) for role in ("test", "train", "validation"))
+    among = [prompt for listed in others for prompt in listed]
+    return Panel(test, recipe.words, scorers, among=among, device=device)
+
+
+@torch.no_grad()
+def judged(judge: Any, recipe: Recipe, images: Tensor, prompts_per_seed: int) -> Tensor:
+    """The held-out judge's certainty of either style, [B, 2]; NaN for words it cannot judge."""
     pairs = [recipe.words[i % len(recipe.words)] for i in range(prompts_per_seed)]
     words: Sequence[Sequence[str]] = [[pair.positive, pair.negative] for pair in pairs]
-    shares = judge.score(images, judge.target(list(words) * (len(images) // prompts_per_seed))).mean(dim=0)
-    return {"judge_positive": float(shares[0]), "judge_negative": float(shares[1])}
+    return judge.score(images, judge.target(list(words) * (len(images) // prompts_per_seed)))
+
+
+def shares(judged_pictures: Tensor) -> dict[str, float]:
+    """The judge's share of pictures in either style, of [B, 2]."""
+    positive, negative = judged_pictures.mean(dim=0).tolist()
+    return {"judge_positive": positive, "judge_negative": negative}
 
 
 def _write_sheet(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:

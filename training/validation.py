@@ -74,7 +74,7 @@ class Panel:
         """
         self._device = device or torch.device("cpu")
         self._prompts = list(prompts)
-        self._scorers = scorers
+        self.scorers = scorers
         self._subjects = sorted({prompt.subject for prompt in (*prompts, *among)})
         self._pairs = [words[i % len(words)] for i in range(len(prompts))] if words else []
         self._base_features: Tensor | None = None
@@ -90,13 +90,13 @@ class Panel:
             "clipped": measures.clipped(frames).mean(),
             "texture": measures.texture(frames).mean(),
         }
-        for name, scorer in self._scorers.items():
+        for name, scorer in self.scorers.items():
             values[name] = self.relative(scorer, images).mean()
-        second = self._scorers.get("second")
+        second = self.scorers.get("second")
         if second is not None and hasattr(second, "embed_images"):
             values |= self._feature_values(second, images)
-        if self._pairs and hasattr(self._scorers.get("reward"), "embed_texts"):
-            values["words"] = measures.word_cosine(self._scorers["reward"].target(self._texts()))
+        if self._pairs and hasattr(self.scorers.get("reward"), "embed_texts"):
+            values["words"] = measures.word_cosine(self.scorers["reward"].target(self._texts()))
         return {name: float(value) for name, value in values.items()}
 
     def relative(self, scorer: Reward, images: Tensor) -> Tensor:

@@ -1,0 +1,144 @@
+"""The bench of the methods, step by step; every step goes on from what the folder holds.
+
+made/    data sets and weights        pace/     seconds per update of each arm, one run at a time
+sweep/   an arm's candidates          final/    an arm at each seed, measured on the test prompts
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from toolkit.bench.made import Maker
+from toolkit.bench.runs import Job, choose, finish, seconds_per_update
+from toolkit.bench.study import Study, samples_per_update, slug
+from toolkit.commands import ask_backend
+from toolkit.run_folder import RunFolder
+
+PACE_UPDATES = 6
+MOST_CHECKS = 6  # of a run, between its start and its end
+OFF_BY = 0.08  # of a budget, at most, so that a check falls on its end
+JUDGE = "demo_judge"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Updates of a run: at equal seconds, at equal samples, and between two checks, which end both."""
+
+    wall: int
+    samples: int
+    every: int
+
+    @property
+    def updates(self) -> int:
+        """Of the run, from which both are read."""
+        return max(self.wall, self.samples)
+
+
+def lengths(seconds: float, seconds_per_update: float, samples: int, samples_per_update: int) -> Lengths:
+    """The updates that fit both budgets, moved by `OFF_BY` at most so that few checks meet both ends."""
+    wall = max(1, round(seconds / seconds_per_update))
+    equal = max(1, round(samples / samples_per_update))
+    for every in range(max(wall, equal), 0, -1):
+        ends = [max(every, round(wanted / every) * every) for wanted in (wall, equal)]
+        near = all(abs(end - wanted) <= OFF_BY * wanted for end, wanted in zip(ends, (wall, equal), strict=True))
+        if near and (max(ends) >= 3 * every or every == 1):  # a curve needs three points
+            return Lengths(ends[0], ends[1], every)
+    raise AssertionError("a check after every update meets any end")
+
+
+@dataclass(frozen=True)
+class MethodsBench:
+    """All runs of a study below one folder."""
+
+    study: Study
+    folder: Path
+    workers: int
+    say: Callable[[str], None]
+
+    def run(self) -> None:
+        """Every step in turn."""
+        Maker(self.study, self.folder / "made", self.say).make()
+        self.say("pace: each arm alone")
+        finish(self.pace_jobs().values(), workers=1, say=self.say)
+        self.say("sweeps")
+        finish([job for jobs in self.sweep_jobs().values() for job in jobs], workers=self.workers, say=self.say)
+        self.say("runs")
+        finish([job for jobs in self.final_jobs().values() for job in jobs], workers=self.workers, say=self.say)
+        self.measure()
+
+    def pace_jobs(self) -> dict[str, Job]:
+        """A few updates of each arm."""
+        short = {"training.updates": PACE_UPDATES, "validation.every": PACE_UPDATES}
+        return {
+            name: self._job("pace", name, "", {**short, **self.study.candidates(name)[0]}) for name in self.study.arms
+        }
+
+    @cached_property
+    def pace(self) -> dict[str, float]:
+        """Seconds per update of each arm, once measured."""
+        return {name: seconds_per_update(job.run) for name, job in self.pace_jobs().items()}
+
+    def sweep_jobs(self) -> dict[str, list[Job]]:
+        """Every candidate of each arm that has a sweep of its own."""
+        budget = self.study.budget
+        jobs = {}
+        for name in (name for name, arm in self.study.arms.items() if arm.sweep):
+            updates = max(1, round(budget.sweep_seconds / self.pace[name]))
+            short = {"training.updates": updates, "validation.every": updates, "training.seed": budget.sweep_seed}
+            jobs[name] = [
+                self._job("sweep", name, f"-{number}", {**short, **settings})
+                for number, settings in enumerate(self.study.candidates(name))
+            ]
+        return jobs
+
+    @cached_property
+    def chosen(self) -> dict[str, int]:
+        """The candidate of each sweep that won on validation prompts."""
+        return {name: choose([job.run for job in jobs]) for name, jobs in self.sweep_jobs().items()}
+
+    def lengths(self, name: str) -> Lengths:
+        """How long an arm's runs are."""
+        budget = self.study.budget
+        content = self.study.made_recipe(name, self.folder / "made", {})
+        return lengths(budget.seconds, self.pace[name], budget.samples, samples_per_update(content))
+
+    def final_jobs(self) -> dict[str, list[Job]]:
+        """Each arm at each seed, with its sweep's winner."""
+        jobs = {}
+        for name in self.study.arms:
+            length = self.lengths(name)
+            settings = self.study.candidates(name)[self.chosen[self.study.swept(name)]]
+            long = {"training.updates": length.updates, "validation.every": length.every}
+            jobs[name] = [
+                self._job("final", name, f"-{seed}", {**long, **settings, "training.seed": seed})
+                for seed in self.study.budget.seeds
+            ]
+        return jobs
+
+    def measure(self) -> None:
+        """The test prompts' figures of every check of every run; one seed after the other, which share the base."""
+        for place, seed in enumerate(self.study.budget.seeds):
+            runs = [jobs[place].run for jobs in self.final_jobs().values()]
+            missing = [run.path for run in runs if not measured_file(run).exists()]
+            if missing:
+                self.say(f"measuring {len(missing)} runs at seed {seed}")
+                ask_backend("measure", *map(str, missing), "--judge", JUDGE, cwd=self.folder, quiet=True)
+
+    def _job(self, step: str, name: str, suffix: str, settings: Mapping[str, Any]) -> Job:
+        content = self.study.made_recipe(name, self.folder / "made", settings)
+        return Job(self.folder / step / f"{slug(name)}{suffix}", content)
+
+
+def measured_file(run: RunFolder) -> Path:
+    """What `python -m training measure` says of a run's checkpoints."""
+    return run.report / "measured.json"
+
+
+def measured(run: RunFolder) -> dict[str, Any]:
+    """Figures by update, "0" is the base: means, and lists over the test pictures."""
+    return json.loads(measured_file(run).read_text(encoding="utf-8"))

@@ -1,0 +1,88 @@
+"""`python -m training measure`: every checkpoint of some runs on the test prompts, picture by picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from toolkit import atomic, prompts
+from toolkit.recipe import Recipe, Section
+from toolkit.run_folder import RunFolder
+from training import build
+from training.events import plain
+from training.guards import Check, lights
+from training.report import REPORT, judged, panel, shares
+from training.validation import Panel
+
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A base, its test pictures and all scorers, for every run that differs in nothing but its LoRA."""
+
+    stage: build.Stage
+    recipe: Recipe
+    panel: Panel
+    judge: Any
+    base: dict[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe, reward: str, judge: str) -> Bench:
+        """Loads everything and measures the base."""
+        stage = build.stage(recipe, build.best_device())
+        device = stage.policy.device
+        watching = panel(recipe, Section(name=reward), device)
+        bench = cls(stage, recipe, watching, build.scorer(Section(name=judge), device), {})
+        with stage.policy.as_reference():
+            bench.base.update(bench.look())
+        return bench
+
+    def look(self) -> dict[str, Any]:
+        """Means of the panel and the judge, `guards`, and `pictures`: lists over the test pictures."""
+        texts = [prompt.text for prompt in prompts.read(self.recipe.prompts.test)]
+        images = self.stage.renderer(self.recipe, REPORT)(texts)
+        styles = judged(self.judge, self.recipe, images, len(texts))
+        values = self.panel.measure(images) | shares(styles)
+        base = Check(0, self.base.get("values", values))
+        lit = {name: light["state"] for name, light in lights(Check(1, values), base).items()}
+        pictures = {name: self.panel.relative(scorer, images) for name, scorer in self.panel.scorers.items()}
+        pictures |= {"judge": styles[:, 0]}
+        return {"values": plain(values), "guards": lit, "pictures": {k: rounded(v) for k, v in pictures.items()}}
+
+
+def measure(runs: Sequence[RunFolder], *, reward: str, judge: str) -> int:
+    """report/measured.json of each run: figures by update, "0" the base's. Returns how many were written.
+
+    reward: whatever a run was trained on, all are measured by this one.
+    """
+    bench, built_for = None, ""
+    for run in runs:
+        recipe = run.recipe()
+        needed = _needed(recipe)
+        if bench is None or needed != built_for:
+            bench, built_for = Bench.of(recipe, reward, judge), needed
+        figures = {"0": bench.base}
+        for update in filter(None, run.checkpoint_updates()):
+            bench.stage.policy.load_adapter(load_file(run.checkpoints / f"{update:06d}" / "adapter.safetensors"))
+            figures[str(update)] = bench.look()
+        atomic.write_json(run.report / "measured.json", figures)
+    return len(runs)
+
+
+def _needed(recipe: Recipe) -> str:
+    """Everything but the LoRA that a test picture and its figures come from."""
+    parts = recipe.model_dump(mode="json", include={"base", "words", "prompts", "lora", "validation"})
+    for setting in ("every", "patience"):
+        del parts["validation"][setting]
+    return json.dumps([parts, recipe.training.seed], sort_keys=True)
+
+
+def rounded(values: Tensor) -> list[float]:
+    """For a file that people read."""
+    return [round(value, DIGITS) for value in values.tolist()]
