@@ -67,15 +67,14 @@ def compare(
 
 @app.command()
 def measure(
-    folders: list[Path],
+    wanted: Annotated[str, typer.Argument(help="A JSON object: the updates to measure by run folder.")],
     reward: Annotated[str, typer.Option(help="The scorer that all runs are measured by.")] = "demo",
     judge: Annotated[str, typer.Option(help="A held-out scorer.")] = "demo_judge",
 ) -> None:
-    """Measure every checkpoint of runs on the test prompts; prints how many runs."""
-    from toolkit.run_folder import RunFolder
+    """Measure checkpoints of runs on the test prompts; prints how many runs."""
     from training.measure import measure as measure_runs
 
-    print(measure_runs([RunFolder(folder) for folder in folders], reward=reward, judge=judge))
+    print(measure_runs(json.loads(wanted), reward=reward, judge=judge))
 
 
 @app.command()

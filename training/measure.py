@@ -1,10 +1,11 @@
-"""`python -m training measure`: every checkpoint of some runs on the test prompts, picture by picture."""
+"""`python -m training measure`: checkpoints of some runs on the test prompts, picture by picture."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -56,23 +57,26 @@ class Bench:
         return {"values": plain(values), "guards": lit, "pictures": {k: rounded(v) for k, v in pictures.items()}}
 
 
-def measure(runs: Sequence[RunFolder], *, reward: str, judge: str) -> int:
+def measure(wanted: Mapping[str, Sequence[int]], *, reward: str, judge: str) -> int:
     """report/measured.json of each run: figures by update, "0" the base's. Returns how many were written.
 
+    wanted: updates by run folder; for one that a run did not reach, its last checkpoint before stands.
     reward: whatever a run was trained on, all are measured by this one.
     """
     bench, built_for = None, ""
-    for run in runs:
+    for folder, updates in wanted.items():
+        run = RunFolder(Path(folder))
         recipe = run.recipe()
         needed = _needed(recipe)
         if bench is None or needed != built_for:
             bench, built_for = Bench.of(recipe, reward, judge), needed
         figures = {"0": bench.base}
-        for update in filter(None, run.checkpoint_updates()):
+        saved = run.checkpoint_updates()
+        for update in sorted({max(there for there in saved if there <= asked) for asked in updates} - {0}):
             bench.stage.policy.load_adapter(load_file(run.checkpoints / f"{update:06d}" / "adapter.safetensors"))
             figures[str(update)] = bench.look()
         atomic.write_json(run.report / "measured.json", figures)
-    return len(runs)
+    return len(wanted)
 
 
 def _needed(recipe: Recipe) -> str:

@@ -26,21 +26,24 @@ class ArmFigures:
 
     @cached_property
     def updates(self) -> list[int]:
-        """Measured updates that every seed has, the base's 0 first."""
-        shared = set.intersection(*({int(update) for update in run} for run in self.runs))
-        return sorted(shared)
+        """Measured updates, the base's 0 first."""
+        return sorted({int(update) for run in self.runs for update in run})
 
     def at(self, point: Point) -> int:
         """The measured update at that budget, or the last one before it."""
         wanted = self.lengths.wall if point == "wall" else self.lengths.samples
         return max(update for update in self.updates if update <= wanted)
 
+    def figures(self, update: int) -> list[dict[str, Any]]:
+        """Everything measured there, by seed; of a run that ended before, its last."""
+        return [run[str(max(int(there) for there in run if int(there) <= update))] for run in self.runs]
+
     def pictures(self, figure: Figure, update: int) -> Array:
         """Of each test picture, [seeds, prompts]."""
         if figure == "hacked":
             gains = {name: self.pictures(name, update) - self.pictures(name, 0) for name in ("reward", "second")}
             return ((gains["reward"] > 0) & (gains["second"] < 0)).astype(float)
-        return numpy.array([run[str(update)]["pictures"][figure] for run in self.runs])
+        return numpy.array([figures["pictures"][figure] for figures in self.figures(update)])
 
     def curve(self, figure: Figure) -> list[Array]:
         """`pictures` at every measured update."""
@@ -48,11 +51,12 @@ class ArmFigures:
 
     def value(self, name: str, update: int) -> list[float]:
         """A panel's mean, by seed."""
-        return [run[str(update)]["values"][name] for run in self.runs]
+        return [figures["values"][name] for figures in self.figures(update)]
 
     def bad_guards(self, update: int) -> list[str]:
         """Guards that are bad there at any seed, with how many."""
-        names = [name for run in self.runs for name, state in run[str(update)]["guards"].items() if state == "bad"]
+        lit = [figures["guards"] for figures in self.figures(update)]
+        names = [name for guards in lit for name, state in guards.items() if state == "bad"]
         return [f"{name} {names.count(name)}/{len(self.runs)}" for name in sorted(set(names))]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,8 @@ from toolkit.commands import ask_backend
 from toolkit.run_folder import RunFolder
 
 PACE_UPDATES = 6
-MOST_CHECKS = 6  # of a run, between its start and its end
-OFF_BY = 0.08  # of a budget, at most, so that a check falls on its end
+MEASURED_TOGETHER = 10  # runs by one process, which renders the base once
+CURVE = 3  # checks of an arm that a question follows over its updates
 JUDGE = "demo_judge"
 
 
@@ -39,16 +40,15 @@ class Lengths:
         return max(self.wall, self.samples)
 
 
-def lengths(seconds: float, seconds_per_update: float, samples: int, samples_per_update: int) -> Lengths:
-    """The updates that fit both budgets, moved by `OFF_BY` at most so that few checks meet both ends."""
+def lengths(
+    seconds: float, seconds_per_update: float, samples: int, samples_per_update: int, *, checks: int = 1
+) -> Lengths:
+    """The updates that fit either budget, and the rarest checks, `checks` at least, of which one falls on each end."""
     wall = max(1, round(seconds / seconds_per_update))
     equal = max(1, round(samples / samples_per_update))
-    for every in range(max(wall, equal), 0, -1):
-        ends = [max(every, round(wanted / every) * every) for wanted in (wall, equal)]
-        near = all(abs(end - wanted) <= OFF_BY * wanted for end, wanted in zip(ends, (wall, equal), strict=True))
-        if near and (max(ends) >= 3 * every or every == 1):  # a curve needs three points
-            return Lengths(ends[0], ends[1], every)
-    raise AssertionError("a check after every update meets any end")
+    first, last = sorted((wall, equal))
+    divisors = (every for every in range(first, 0, -1) if first % every == 0)
+    return Lengths(wall, equal, next(every for every in divisors if every == 1 or last / every > checks - 1))
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,11 @@ class MethodsBench:
         """How long an arm's runs are."""
         budget = self.study.budget
         content = self.study.made_recipe(name, self.folder / "made", {})
-        return lengths(budget.seconds, self.pace[name], budget.samples, samples_per_update(content))
+        asked = name in self.study.curves()
+        return lengths(
+            budget.seconds, self.pace[name], budget.samples, samples_per_update(content),
+            checks=CURVE if asked else 1,
+        )  # fmt: skip
 
     def final_jobs(self) -> dict[str, list[Job]]:
         """Each arm at each seed, with its sweep's winner."""
@@ -121,13 +125,28 @@ class MethodsBench:
         return jobs
 
     def measure(self) -> None:
-        """The test prompts' figures of every check of every run; one seed after the other, which share the base."""
-        for place, seed in enumerate(self.study.budget.seeds):
-            runs = [jobs[place].run for jobs in self.final_jobs().values()]
-            missing = [run.path for run in runs if not measured_file(run).exists()]
-            if missing:
-                self.say(f"measuring {len(missing)} runs at seed {seed}")
-                ask_backend("measure", *map(str, missing), "--judge", JUDGE, cwd=self.folder, quiet=True)
+        """The test prompts' figures of every run; runs of one seed share the base's pictures."""
+        chunks = [chunk for seed in range(len(self.study.budget.seeds)) for chunk in self._unmeasured(seed)]
+        self.say(f"measuring {sum(map(len, chunks))} runs")
+        with ThreadPoolExecutor(self.workers) as pool:
+            list(pool.map(self._measure, chunks))
+
+    def _unmeasured(self, seed: int) -> list[dict[str, list[int]]]:
+        """Updates to measure by run folder, in parts of `MEASURED_TOGETHER`."""
+        runs = {name: jobs[seed].run for name, jobs in self.final_jobs().items()}
+        missing = {str(run.path): self.looked_at(name) for name, run in runs.items() if not measured_file(run).exists()}
+        folders = list(missing)
+        parts = (folders[start : start + MEASURED_TOGETHER] for start in range(0, len(folders), MEASURED_TOGETHER))
+        return [{folder: missing[folder] for folder in part} for part in parts]
+
+    def looked_at(self, name: str) -> list[int]:
+        """The updates of an arm that test prompts are drawn at: both ends, or every check where a question asks."""
+        length = self.lengths(name)
+        between = range(length.every, length.updates, length.every) if name in self.study.curves() else ()
+        return sorted({length.wall, length.samples, *between})
+
+    def _measure(self, wanted: dict[str, list[int]]) -> None:
+        ask_backend("measure", json.dumps(wanted), "--judge", JUDGE, cwd=self.folder, quiet=True)
 
     def _job(self, step: str, name: str, suffix: str, settings: Mapping[str, Any]) -> Job:
         content = self.study.made_recipe(name, self.folder / "made", settings)

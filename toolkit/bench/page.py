@@ -17,7 +17,6 @@ from toolkit.bench.intervals import difference, interval
 from toolkit.bench.methods import MethodsBench
 from toolkit.bench.question import Figure, Point
 
-CURVES = ("srpo", "direct_align", "refl", "draft", "dpo", "inpo", "flow_grpo", "nft")
 BUCKETS = ("accuracy.sigma_", "logit.sigma_")
 HEAD = (
     "arm", "updates", "s/update", "judge", "trained reward", "untrained reward", "reward up, untrained down",
@@ -32,7 +31,7 @@ def write(bench: MethodsBench, folder: Path) -> Path:
     answers = {question.ask: answer(question, arms) for question in bench.study.questions}
     families = {name: _family(bench, name) for name in arms}
     plots.frontier(folder / "frontier.png", arms, families)
-    plots.curves(folder / "curves.png", [arms[name] for name in CURVES if name in arms])
+    plots.curves(folder / "curves.png", [arm for name, arm in arms.items() if name in bench.study.curves()])
     by_sigma = _by_sigma(bench)
     plots.by_sigma(folder / "accuracy_by_sigma.png", "share of pairs in the right order", by_sigma["accuracy.sigma_"])
     plots.by_sigma(folder / "logit_by_sigma.png", "mean logit of a pair", by_sigma["logit.sigma_"])
@@ -105,9 +104,9 @@ def _facts(arm: ArmFigures) -> dict[str, Any]:
         "settings": arm.settings,
         "seconds_per_update": arm.seconds_per_update,
         "updates": {"wall": arm.at("wall"), "samples": arm.at("samples"), "measured": arm.updates},
-        "values": [{update: run[str(update)]["values"] for update in arm.updates} for run in arm.runs],
-        "guards": [{update: run[str(update)]["guards"] for update in arm.updates} for run in arm.runs],
-        "pictures": [{update: run[str(update)]["pictures"] for update in ends} for run in arm.runs],
+        "values": {update: [seen["values"] for seen in arm.figures(update)] for update in arm.updates},
+        "guards": {update: [seen["guards"] for seen in arm.figures(update)] for update in arm.updates},
+        "pictures": {update: [seen["pictures"] for seen in arm.figures(update)] for update in ends},
     }
 
 

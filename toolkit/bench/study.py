@@ -68,6 +68,10 @@ class Study(Part):
         """What the arms learn from that a bench makes, without `MADE`."""
         return {name.removeprefix(MADE) for name in _strings(self.model_dump(mode="json")) if name.startswith(MADE)}
 
+    def curves(self) -> set[str]:
+        """The arms that a question follows from update to update."""
+        return {name for question in self.questions if question.kind != "compare" for name in question.arms}
+
     def swept(self, name: str) -> str:
         """The arm whose sweep decides the settings of `name`."""
         return self.arms[name].like or name

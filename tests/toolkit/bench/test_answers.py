@@ -69,3 +69,11 @@ def test_the_last_check_before_a_budget_stands_for_it_and_bad_guards_are_counted
     assert (SLOW.at("wall"), SLOW.at("samples")) == (20, 10)
     assert SLOW.bad_guards(20) == ["second 3/3"]
     assert SLOW.bad_guards(10) == []
+
+
+def test_a_run_that_ended_early_stands_at_its_last_check():
+    short = {update: SLOW.runs[0][update] for update in ("0", "10")}
+    mixed = ArmFigures("mixed", SLOW.lengths, 1.0, {}, [SLOW.runs[0], short, SLOW.runs[0]])
+    assert mixed.updates == [0, 10, 20]
+    assert mixed.pictures("judge", 20).mean(axis=1) == pytest.approx([0.6, 0.3, 0.6])
+    assert mixed.bad_guards(20) == ["second 2/3"]

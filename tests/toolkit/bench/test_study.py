@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from toolkit import catalogue
 from toolkit.bench import study
-from toolkit.bench.methods import OFF_BY, lengths
+from toolkit.bench.methods import Lengths, lengths
 
 STUDY = study.read()
 SAME = {"sipo": "sdpo"}  # another name of the same thing
@@ -54,11 +54,16 @@ def test_a_question_about_an_unknown_arm_is_refused():
         study.Study.model_validate(tree)
 
 
-@given(st.floats(5, 60), st.floats(0.05, 5), st.integers(1, 64))
-def test_checks_fall_on_both_ends(seconds, pace, per_update):
-    found = lengths(seconds, pace, 240, per_update)
-    for end, wanted in ((found.wall, seconds / pace), (found.samples, 240 / per_update)):
-        assert end % found.every == 0
-        assert abs(end - max(1, round(wanted))) <= OFF_BY * max(1, round(wanted))
-    assert found.updates == max(found.wall, found.samples)
-    assert found.updates >= 3 * found.every or found.every == 1
+@given(st.floats(5, 60), st.floats(0.05, 5), st.integers(1, 64), st.sampled_from([1, 3]))
+def test_checks_fall_on_both_ends(seconds, pace, per_update, checks):
+    found = lengths(seconds, pace, 240, per_update, checks=checks)
+    assert found.wall == max(1, round(seconds / pace))
+    assert found.samples == max(1, round(240 / per_update))
+    checked = {*range(found.every, found.updates, found.every), found.updates}
+    assert {found.wall, found.samples} <= checked
+    assert len(checked) >= min(checks, found.updates) or found.every == 1
+
+
+def test_as_few_checks_as_are_asked_for():
+    assert lengths(24, 0.414, 192, 8) == Lengths(wall=58, samples=24, every=24)
+    assert lengths(24, 0.414, 192, 8, checks=4) == Lengths(wall=58, samples=24, every=12)
