@@ -75,7 +75,7 @@ def test_levels_are_spread_evenly_along_the_samplers_path(linear_policy, linear_
         assert_close(noised.level.sigma.double(), torch.from_numpy(by_hand), rtol=0, atol=1e-6)
 
 
-def test_a_share_that_rounds_to_the_whole_path_is_its_end(linear_policy, linear_reward, batch, rng, monkeypatch) -> None:
+def test_a_share_that_rounds_to_the_whole_path_is_its_end(linear_policy, linear_reward, batch, rng, monkeypatch):
     """1 + (1 - 2^-24) is 2 in float32: the last part's end, beyond which the path has no step."""
     monkeypatch.setattr(Rng, "uniform", lambda rng, name: torch.full((len(rng.indices),), 1 - 2**-24))
     run(method := Shown(**TOY), linear_policy(), linear_reward(), batch, rng)
