@@ -62,9 +62,11 @@ def unchanged(path: Path) -> Mutant:
 
 def mutants(path: Path) -> Iterator[Mutant]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    declared = declarations(tree)
+    declared, names = declarations(tree), {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for number, node in enumerate(ast.walk(tree)):
         for change in changes(node) if number not in declared else ():
+            if isinstance(change, ast.Name) and change.id not in names:
+                continue  # a name from nowhere fails any test
             copied = copy.deepcopy(tree)
             place = next(candidate for index, candidate in enumerate(ast.walk(copied)) if index == number)
             replaced = Replace(place, change).visit(copied)

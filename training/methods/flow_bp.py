@@ -73,8 +73,7 @@ class FlowBp(TrajectoryReward):
         """K steps around j, shared out by the lengths of both sides, at least one each; j is always one of them."""
         _, j = draw_two_steps(rng, path.length)
         start, end = torch.zeros_like(j), torch.full_like(j, path.length)
-        before = (self.k * j / path.length).round().long()
-        before = before.clamp(min=(self.k - end + j).clamp(min=1), max=j.clamp(max=self.k - 1))
+        before = (self.k * j / path.length).round().long().clamp(min=1, max=self.k - 1)  # k <= T: either side has these
         shares = rng.uniform("steps", shape=(path.length,))
         chosen = draw_late(shares, start, j, before, self.late_bias)
         chosen |= draw_late(shares, j + 1, end, self.k - 1 - before, self.late_bias)

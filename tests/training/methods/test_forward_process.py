@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from pydantic import PrivateAttr
 from torch.testing import assert_close
@@ -13,6 +15,7 @@ from training.methods._advantages import group_advantages
 from training.methods._forward_process import ForwardProcess, Noised, velocity_distance
 from training.randomness import Rng
 from training.rollout import sample
+from training.schedules import sigma_grid
 
 TOY = {"preference": "plain", "group_size": 4, "rollout_steps": 4, "levels": 2, "kl_weight": 0.0, "samples_per_call": 3}
 
@@ -57,6 +60,26 @@ def test_a_sample_brings_its_own_picture_noise_and_share(bending_policy, linear_
         for noised, _ in seen:
             level = noised.level
             assert_close(noised.x_t, interpolants.interpolate(noised.x0, noised.noise, level.alpha, level.sigma))
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_levels_are_spread_evenly_along_the_samplers_path(linear_policy, linear_reward, batch, rng: Rng, levels: int):
+    """One within each of as many equal parts, on the straight lines between the sampler's own levels."""
+    method = Shown(**TOY | {"levels": levels, "shift": 3.0, "samples_per_call": 8})
+    run(method, linear_policy(), linear_reward(), batch, rng)
+    own = Rng(rng.seed, rng.update, tuple(range(8)))
+    assert len(method._seen) == levels
+    for turn, (noised, _) in enumerate(method._seen):
+        along = (turn + own.uniform(f"level.{turn}").double()) / levels
+        by_hand = np.interp(along, np.linspace(0, 1, 5), sigma_grid(4, 3.0).double())
+        assert_close(noised.level.sigma.double(), torch.from_numpy(by_hand), rtol=0, atol=1e-6)
+
+
+def test_a_share_that_rounds_to_the_whole_path_is_its_end(linear_policy, linear_reward, batch, rng, monkeypatch):
+    """1 + (1 - 2^-24) is 2 in float32: the last part's end, beyond which the path has no step."""
+    monkeypatch.setattr(Rng, "uniform", lambda rng, name: torch.full((len(rng.indices),), 1 - 2**-24))
+    run(method := Shown(**TOY), linear_policy(), linear_reward(), batch, rng)
+    assert method._seen[-1][0].level.sigma.tolist() == [0.0, 0.0]
 
 
 def test_the_pull_to_the_base_is_added_with_its_weight(policy_with_reference, linear_reward, batch, rng: Rng) -> None:

@@ -99,17 +99,6 @@ def test_the_published_memories_of_the_old_policy() -> None:
     assert [words.decay(update) for update in (0, 75, 175, 900)] == pytest.approx([0.0, 0.0, 0.75, 0.999])
 
 
-def test_levels_are_spread_evenly_over_the_samplers_path(bending_policy, linear_reward, batch, rng: Rng) -> None:
-    policy = bending_policy()
-    method = Nft(**TOY | {"levels": 4, "shift": 3.0})
-    assert len(list(alone(method.losses(policy, linear_reward(), batch, rng)))) == 4
-    for turn, call in enumerate(policy.calls):
-        even = call.level.sigma / (3 - 2 * call.level.sigma)  # the shift undone at the grid's points
-        assert (even <= 1 - turn / 4 + 1e-6).all()
-        assert (even >= 1 - (turn + 1) / 4 - 1e-6).all()
-        assert len(set(even.tolist())) == 8
-
-
 def test_the_pull_to_the_base_is_the_velocitys(bending_policy, linear_reward, batch: PromptBatch, rng: Rng) -> None:
     plain, pulled = (
         next(alone(Nft(**TOY | {"kl_weight": weight}).losses(bending_policy(), linear_reward(), batch, rng)))
