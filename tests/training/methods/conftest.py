@@ -119,11 +119,15 @@ def run(method, policy, batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
     return policy.output.grad.clone(), dict(reports[0].metrics)
 
 
-def velocity_error(policy, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """|v - (ε - x0)|² of the network at x_t = (1 - σ) x0 + σ ε, written out: its mean over every dimension, [B]."""
-    share = sigma.view(-1, 1, 1, 1)
-    output = policy.network((1 - share) * x0 + share * noise, policy.schedule.level(sigma)).detach()
-    return (output - (noise - x0)).square().mean(dim=(1, 2, 3))
+def error_and_gap(policy, x0: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """By hand, [B] each: the mean of |v - (ε - x0)|² at x_t = (1 - σ) x0 + σ ε, and by how much it exceeds the base's."""
+    share, level = sigma.view(-1, 1, 1, 1), policy.schedule.level(sigma)
+    x_t = (1 - share) * x0 + share * noise
+    outputs = [policy.network(x_t, level).detach()]
+    with policy.as_reference():
+        outputs.append(policy.network(x_t, level).detach())
+    error, before = ((output - (noise - x0)).square().mean(dim=(1, 2, 3)) for output in outputs)
+    return error, error - before
 
 
 def drawn_at(*places: int) -> Drawn:

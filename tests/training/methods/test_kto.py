@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from statistics import fmean
 
 import pytest
 import torch
@@ -13,7 +11,7 @@ from torch.testing import assert_close
 from training.methods._denoising import noised
 from training.methods.kto import Kto
 
-from .conftest import run, seen, side, velocity_error
+from .conftest import error_and_gap, run, seen, side
 
 
 def at_once(method: Kto, policy, batch, rng) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,19 +52,17 @@ def test_a_liked_picture_pulls_where_a_disliked_one_pushes(tuned_policy, likes, 
 )
 def test_loss_and_slope_are_the_papers(likes, gains: tuple[float, ...], right: tuple[int, ...]) -> None:
     """The mean of w λ (1 - sigmoid(±β (g - z))) and the anchor's w e of liked ones; z is max(0, mean g), held still."""
-    method = Kto(beta=5, liked_weight=2, disliked_weight=0.5, sft_weight=0.3)
-    weights, z, loss, slopes = (1.0, 2.0, 0.5, 3.0), max(0.0, fmean(gains)), 0.0, []
-    for gain, weight, sign in zip(gains, weights, (1, -1, 1, -1), strict=True):
-        counts, left = weight * (2 if sign > 0 else 0.5), 1 / (1 + math.exp(5 * sign * (gain - z)))
-        anchor = 0.3 * weight if sign > 0 else 0.0
-        loss += (counts * left + anchor * (1 - gain)) / 4
-        slopes.append((counts * 5 * sign * left * (1 - left) + anchor) / 4)
+    gain, weights, liked = torch.tensor([gains, (1, 2, 0.5, 3), (1, 0, 1, 0)], dtype=torch.float64)
+    z, steepness = max(0.0, gain.mean().item()), 5 * (2 * liked - 1)
+    left = (1 - torch.tanh(steepness * (gain - z) / 2)) / 2  # 1 - sigmoid
+    counts, anchor = weights * torch.tensor([2, 0.5, 2, 0.5]), 0.3 * weights * liked
 
-    error = (1 - torch.tensor(gains, dtype=torch.float64)).requires_grad_()
-    batch = replace(likes, weights=torch.tensor(weights, dtype=torch.float64))
-    objective, numbers = method.objective([side(error=error, reference=torch.ones(4))], batch, torch.full((4,), 0.5))
-    assert objective.item() == pytest.approx(loss)
-    assert torch.autograd.grad(objective, error)[0].tolist() == pytest.approx(slopes)
+    method = Kto(beta=5, liked_weight=2, disliked_weight=0.5, sft_weight=0.3)
+    error, sigma = (1 - gain).requires_grad_(), torch.full((4,), 0.5)
+    sides = [side(error=error, reference=torch.ones(4))]
+    loss, numbers = method.objective(sides, replace(likes, weights=weights), sigma)
+    assert_close(loss, (counts * left + anchor * (1 - gain)).mean())
+    assert_close(torch.autograd.grad(loss, error)[0], (counts * steepness * left * (1 - left) + anchor) / 4)
     assert numbers["baseline"].item() == pytest.approx(z)
     assert tuple(numbers["accuracy"].tolist()) == right
 
@@ -74,10 +70,7 @@ def test_loss_and_slope_are_the_papers(likes, gains: tuple[float, ...], right: t
 def test_gaps_are_told_apart_by_verdict(tuned_policy, likes, four) -> None:
     policy = tuned_policy(0.4)
     _, numbers = run(Kto(), policy, likes, four)
-    drawn = policy, likes.latents, four.normal("noise", policy.latent_shape), numbers["sigma"]
-    with policy.as_reference():
-        before = velocity_error(*drawn)
-    gap = velocity_error(*drawn) - before
+    _, gap = error_and_gap(policy, likes.latents, four.normal("noise", policy.latent_shape), numbers["sigma"])
     assert_close(numbers["gap_liked"], gap[likes.liked], rtol=1e-5, atol=1e-7)
     assert_close(numbers["gap_disliked"], gap[~likes.liked], rtol=1e-5, atol=1e-7)
     only = replace(likes, liked=torch.ones(4, dtype=torch.bool))

@@ -9,13 +9,13 @@ from torch.testing import assert_close
 
 from training.methods.sft import Sft
 
-from .conftest import run, velocity_error
+from .conftest import error_and_gap, run
 
 
 def test_the_loss_is_the_velocitys_mean_square_by_hand(tuned_policy, photos, four) -> None:
     policy, method = tuned_policy(0.5), Sft()
     _, numbers = run(method, policy, photos, four)
-    expected = velocity_error(policy, photos.latents, four.normal("noise", policy.latent_shape), numbers["sigma"])
+    expected, _ = error_and_gap(policy, photos.latents, four.normal("noise", policy.latent_shape), numbers["sigma"])
     assert_close(numbers["error"], expected, rtol=1e-5, atol=1e-6)
 
 
