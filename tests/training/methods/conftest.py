@@ -120,7 +120,7 @@ def run(method, policy, batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def error_and_gap(policy, x0: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """By hand, [B] each: the mean of |v - (ε - x0)|² at x_t = (1 - σ) x0 + σ ε, and by how much it exceeds the base's."""
+    """By hand, [B] each: mean |v - (ε - x0)|² at x_t = (1 - σ) x0 + σ ε, and by how much it exceeds the base's."""
     share, level = sigma.view(-1, 1, 1, 1), policy.schedule.level(sigma)
     x_t = (1 - share) * x0 + share * noise
     outputs = [policy.network(x_t, level).detach()]
