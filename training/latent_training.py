@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolkit import pairs
 from toolkit.recipe import Recipe
-from training import build, interpolants
+from training import build, interpolants, measures
 from training.contracts import PairBatch
 from training.held_out import held_out
 from training.latent_reward import BINS, LatentReward
@@ -142,7 +142,7 @@ class LatentTrainer:
         self.reward.std.copy_(scores.std().clamp(min=1e-6))
         right: dict[float, list[Tensor]] = {sigma: [] for sigma in BINS}
         for sigma, chosen, rejected in self._looks(unknown, counts[1]):
-            right[sigma].append((chosen > rejected).float() + 0.5 * (chosen == rejected).float())
+            right[sigma].append(measures.wins(chosen - rejected))
         self.reward.accuracy.copy_(torch.stack([torch.cat(right[sigma]).mean() for sigma in BINS]))
         return self.reward
 

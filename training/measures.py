@@ -1,4 +1,4 @@
-"""Numbers that describe a set of pictures. Pure functions of [B, 3, H, W] in [0, 1] or of unit features [B, D]."""
+"""Numbers that describe a set of pictures. Pure functions of [B, 3, H, W] in [0, 1], unit features [B, D] or scores."""
 
 from __future__ import annotations
 
@@ -52,5 +52,9 @@ def word_cosine(target: Tensor) -> Tensor:
 
 def auc(positive: Tensor, negative: Tensor) -> float:
     """Probability that a positive score exceeds a negative one, ties counted half (Mann-Whitney)."""
-    difference = positive[:, None] - negative[None, :]
-    return float(((difference > 0).float() + 0.5 * (difference == 0).float()).mean())
+    return float(wins(positive[:, None] - negative[None, :]).mean())
+
+
+def wins(margins: Tensor) -> Tensor:
+    """1 where the margin is above 0, 0 where it is below, and 1/2 for a tie, float32."""
+    return (margins.sign().float() + 1) / 2

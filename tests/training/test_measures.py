@@ -37,6 +37,10 @@ def test_a_pixel_is_clipped_when_any_channel_is_at_an_end() -> None:
     assert measures.clipped(half).tolist() == [0.5]
 
 
+def test_a_margin_wins_loses_or_does_half_of_both() -> None:
+    assert measures.wins(torch.tensor([2.0, 1e-30, 0.0, -1e-30, -3.0])).tolist() == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
 def test_texture_is_zero_on_slopes_and_known_on_a_checkerboard() -> None:
     slope = torch.linspace(0, 1, 6).expand(1, 3, 6, 6)
     checker = ((torch.arange(6)[:, None] + torch.arange(6)[None, :]) % 2).float().expand(1, 3, 6, 6)

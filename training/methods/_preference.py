@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 from training.alarms import Alarm
 from training.contracts import PairBatch, Policy, Report, Reward
+from training.measures import wins
 from training.methods._denoising import Denoising, Drawn, Metrics, Side, View, by_level, detached, noised
 from training.randomness import Rng
 
@@ -85,8 +86,7 @@ class Preference(Denoising):
         """The batch's loss with every plug-in, and what to log."""
         pair, held = self.guarded(sides)
         wanted = self.logits(pair, batch) - self.logit_margin - batch.margins
-        smoothing = self.label_smoothing
-        each = (1 - smoothing) * self.link(wanted) + (smoothing * self.link(-wanted) if smoothing else 0)
+        each = (1 - self.label_smoothing) * self.link(wanted) + self.label_smoothing * self.link(-wanted)
         loss = (self.shares(pair, batch) * each).sum()
         loss = loss + self.sft_weight * (batch.weights * pair.chosen.error).mean()
         return loss, self.metrics(sides, batch) | held
@@ -124,7 +124,7 @@ class Preference(Denoising):
         chosen, rejected = detached([sides.chosen, sides.rejected])
         logit = self.logits(replace(sides, chosen=chosen, rejected=rejected), batch)
         watched = {
-            "accuracy": (logit > 0).float() + 0.5 * (logit == 0).float(),  # ties count half
+            "accuracy": wins(logit),
             "logit": logit,
             "gap_chosen": chosen.gap,
             "gap_rejected": rejected.gap,

@@ -60,13 +60,13 @@ class StepWeighted(Preference):
         """And those of the weights. `effective_share` is (Σw̃)² / (n Σw̃²) over the pairs that are not masked."""
         sizes = {name: self.weight(getattr(sides, name), sides.drawn) for name in ("chosen", "rejected")}
         smaller = self.smaller(sides)
-        low, high = ((self._powered(smaller) - 1) * sign > self.weight_clip for sign in (-1, 1))
+        powered, clipped = self._powered(smaller), self.clipped(smaller)
         kept = (smaller >= self.mask_below).to(smaller.dtype)
         watched = {f"weight_{name}": weight for name, weight in sizes.items()}
         watched["masked"] = (smaller < self.mask_below).float()
         shown = super().metrics(sides, batch) | by_level(sides.drawn.sigma, watched) | watched
-        shown |= {"clipped_low": low.float(), "clipped_high": high.float(), "weight_smallest": smaller.min()}
-        return shown | {"effective_share": effective_share(self.clipped(smaller), kept)}
+        shown |= {"clipped_low": (powered < clipped).float(), "clipped_high": (powered > clipped).float()}
+        return shown | {"weight_smallest": smaller.min(), "effective_share": effective_share(clipped, kept)}
 
 
 def effective_share(weights: Tensor, kept: Tensor) -> Tensor:

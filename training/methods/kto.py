@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training.alarms import Alarm
 from training.contracts import LikeBatch, Policy, Report, Reward
+from training.measures import wins
 from training.methods._denoising import Denoising, Metrics, Side, by_level, detached, noised
 from training.randomness import Rng
 
@@ -56,7 +57,7 @@ class Kto(Denoising):
         return loss, self._metrics(detached(seen)[0], logits.detach(), batch, baseline, sigma)
 
     def _metrics(self, side: Side, logits: Tensor, batch: LikeBatch, baseline: Tensor, sigma: Tensor) -> Metrics:
-        watched = {"accuracy": (logits > 0).float() + 0.5 * (logits == 0).float(), "logit": logits}
+        watched = {"accuracy": wins(logits), "logit": logits}
         shown = by_level(sigma, watched) | watched | {"baseline": baseline, "error": side.error, "sigma": sigma}
         for name, group in (("gap_liked", batch.liked), ("gap_disliked", ~batch.liked)):
             places = [place for place, belongs in enumerate(group.tolist()) if belongs]

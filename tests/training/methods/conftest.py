@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from training.contracts import LikeBatch, PairBatch, PhotoBatch
-from training.methods._denoising import Side, mean_square
+from training.methods._denoising import Drawn, Side, mean_square
 from training.methods._preference import Preference, Sides
 from training.randomness import Rng
 from training.schedules import DdpmSchedule, FlowSchedule, Level, Schedule
@@ -84,6 +85,13 @@ def pairs() -> PairBatch:
 
 
 @pytest.fixture
+def uneven_pairs(pairs) -> PairBatch:
+    """Pairs that differ in what they count and by how much they should be won."""
+    weights, margins = torch.tensor([[1.0, 2.0, 0.5, 3.0], [0.0, 0.2, 0.1, 0.0]], dtype=torch.float64)
+    return replace(pairs, weights=weights, margins=margins)
+
+
+@pytest.fixture
 def photos() -> PhotoBatch:
     batch = pair_batch()
     return PhotoBatch(batch.prompts, batch.conditioning, [], batch.chosen, batch.weights)
@@ -109,6 +117,29 @@ def run(method, policy, batch, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         report.loss.backward()
         reports.append(report)
     return policy.output.grad.clone(), dict(reports[0].metrics)
+
+
+def error_and_gap(policy, x0: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """By hand, [B] each: mean |v - (ε - x0)|² at x_t = (1 - σ) x0 + σ ε, and by how much it exceeds the base's."""
+    share, level = sigma.view(-1, 1, 1, 1), policy.schedule.level(sigma)
+    x_t = (1 - share) * x0 + share * noise
+    outputs = [policy.network(x_t, level).detach()]
+    with policy.as_reference():
+        outputs.append(policy.network(x_t, level).detach())
+    error, before = ((output - (noise - x0)).square().mean(dim=(1, 2, 3)) for output in outputs)
+    return error, error - before
+
+
+def drawn_at(*places: int) -> Drawn:
+    """Levels of flow by their places in its grid: place 0 is pure noise, 1000 the picture."""
+    schedule = FlowSchedule()
+    return Drawn(schedule, schedule.grid(1000), torch.tensor(places))
+
+
+def side(**known: Tensor) -> Side:
+    """Nothing but zeros beside what is known of it, [B] each."""
+    blank = torch.zeros_like(next(iter(known.values())))
+    return Side(**{field.name: known.get(field.name, blank) for field in fields(Side)})
 
 
 def sides_of(method: Preference, policy, batch: PairBatch, rng: Rng) -> Sides:

@@ -79,6 +79,17 @@ def test_a_constant_velocity_is_walked_exactly(linear_policy, pairs, steps: int)
     assert_close(x_t, (pairs.chosen + sigma.view(-1, 1, 1, 1) * policy.output).detach(), rtol=1e-6, atol=1e-6)
 
 
+def test_the_implied_noises_of_a_constant_velocity_are_known(linear_policy, pairs, four) -> None:
+    """τ = x0 + v on either side: the mean of their sizes, and their cosine, are what is logged."""
+    policy = linear_policy()
+    _, numbers = run(Inpo(sigma_low=0.1), policy, pairs, four)
+    chosen, rejected = ((x0 + policy.output).detach().flatten(1) for x0 in (pairs.chosen, pairs.rejected))
+    lengths = chosen.norm(dim=1), rejected.norm(dim=1)
+    assert_close(numbers["implied_noise"], sum(lengths) / 2 / 12**0.5, rtol=1e-5, atol=0)
+    likeness = (chosen * rejected).sum(dim=1) / (lengths[0] * lengths[1])
+    assert_close(numbers["implied_likeness"], likeness, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("cls", [Inpo, Smpo])
 def test_inversion_lands_on_the_level_and_leaves_no_graph(tuned_policy, pairs, four, family: str, cls) -> None:

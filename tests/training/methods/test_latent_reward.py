@@ -51,11 +51,15 @@ def test_refl_follows_the_chain_rule(linear_policy, one_prompt, one_rng) -> None
 
 
 def test_the_reward_looks_one_step_on(linear_policy, one_prompt, one_rng) -> None:
+    """And -R / Δ there is the loss."""
     judge, policy = LinearJudge(), linear_policy()
-    list(made(judge, step=0.05).losses(policy, None, one_prompt, one_rng))
+    (report,) = made(judge, step=0.05).losses(policy, None, one_prompt, one_rng)
     (x_t, level), call = judge.asked[0], policy.calls[0]
     assert_close(level.sigma, call.level.sigma - 0.05)
     assert_close(x_t, (call.x_t - 0.05 * policy.output).detach())
+    score = (judge.direction * x_t).sum()
+    assert_close(report.metrics["latent_score"], score[None])
+    assert_close(report.loss, -score / 0.05, rtol=1e-6, atol=0)
 
 
 def test_trust_and_weight_scale_the_pull(linear_policy, one_prompt, one_rng) -> None:
@@ -72,6 +76,8 @@ def test_a_large_gradient_is_shortened_to_a_share_of_the_answer(linear_policy, o
     found = gradient_of(made(judge, limit=0.2), policy, one_prompt, one_rng)
     assert_close(rms(found[None]), 0.2 * rms(policy.output.detach()[None]), rtol=1e-5, atol=0)
     assert_close(found / found.norm(), judge.direction / judge.direction.norm())
+    (report,) = made(judge, mode="adjust", limit=0.2).losses(policy, None, one_prompt, one_rng)
+    assert_close(report.loss, 0.2**2 * policy.output.square().mean(), rtol=1e-5, atol=0)  # all that is left to learn
 
 
 @pytest.mark.parametrize("parametrisation", ["velocity", "epsilon", "v_prediction"])
@@ -96,9 +102,9 @@ def test_data_alone_is_plain_fine_tuning(tuned_policy, photos, four) -> None:
 
     rng = SameNoise(four.seed, four.update, four.indices)
     settings = {"sigma_low": 0.1, "sigma_high": 0.9}
-    method = made(LinearJudge(), source="photos", reward_weight=0.0, data_weight=1.0, **settings)
+    method = made(LinearJudge(), source="photos", reward_weight=0.0, data_weight=2.5, **settings)
     found, expected = (gradient_of(m, tuned_policy(0.3), photos, rng) for m in (method, Sft(**settings)))
-    assert_close(found, expected)
+    assert_close(found, 2.5 * expected)
 
 
 def test_without_photos_the_frozen_base_gives_the_data(tuned_policy, batch, rng) -> None:

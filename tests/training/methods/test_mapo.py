@@ -22,17 +22,18 @@ def test_equal_errors_cost_the_error_and_beta_ln_2(tuned_policy, pairs, four) ->
     assert numbers["loss"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_loss_by_hand(tuned_policy, pairs, four) -> None:
+def test_the_loss_by_hand(tuned_policy, uneven_pairs, four) -> None:
     policy = tuned_policy(0.4)
-    _, numbers = run(Mapo(), policy, pairs, four)
-    sides = sides_of(Mapo(), policy, pairs, four)
+    _, numbers = run(Mapo(), policy, uneven_pairs, four)
+    sides = sides_of(Mapo(), policy, uneven_pairs, four)
     chosen, rejected = sides.chosen.error.detach(), sides.rejected.error.detach()
 
     def f(m):
         return 0.5 * m / (torch.exp(0.5 * m) - 1)
 
-    odds = 1000 * (f(chosen) - f(rejected))
-    assert_close(numbers["loss"], (chosen - 0.1 * torch.nn.functional.logsigmoid(odds)).mean(), rtol=1e-6, atol=1e-9)
+    odds = 1000 * (f(chosen) - f(rejected)) - uneven_pairs.margins
+    each = chosen - 0.1 * torch.nn.functional.logsigmoid(odds)
+    assert_close(numbers["loss"], (uneven_pairs.weights * each).mean(), rtol=1e-6, atol=1e-9)
 
 
 def test_the_base_is_never_asked(tuned_policy, pairs, four) -> None:

@@ -9,19 +9,14 @@ from torch.testing import assert_close
 
 from training.methods.sft import Sft
 
-from .conftest import run
+from .conftest import error_and_gap, run
 
 
 def test_the_loss_is_the_velocitys_mean_square_by_hand(tuned_policy, photos, four) -> None:
     policy, method = tuned_policy(0.5), Sft()
     _, numbers = run(method, policy, photos, four)
-    sigma = numbers["sigma"].view(-1, 1, 1, 1)
-    noise = four.normal("noise", policy.latent_shape)
-    x_t = (1 - sigma) * photos.latents + sigma * noise
-    output = policy.network(x_t, policy.schedule.level(numbers["sigma"])).detach()
-    assert_close(
-        numbers["error"], (output - (noise - photos.latents)).square().mean(dim=(1, 2, 3)), rtol=1e-5, atol=1e-6
-    )
+    expected, _ = error_and_gap(policy, photos.latents, four.normal("noise", policy.latent_shape), numbers["sigma"])
+    assert_close(numbers["error"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_scale_what_each_photo_teaches(tuned_policy, photos, four) -> None:

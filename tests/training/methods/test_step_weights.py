@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from training.methods._denoising import Drawn, Side
+from training.methods._preference import Sides
 from training.methods._step_weights import StepWeighted, effective_share
 from training.randomness import Rng
-from training.schedules import DdpmSchedule, FlowSchedule
+from training.schedules import DdpmSchedule
 
-from .conftest import BETAS, FAMILIES, pair_batch, sides_of
+from .conftest import BETAS, FAMILIES, drawn_at, pair_batch, side, sides_of
 
 ALPHAS = (1 - BETAS).cumprod(0)
 SNR = ALPHAS / (1 - ALPHAS)
-BLANK = Side(*[torch.zeros(1)] * 7)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +92,7 @@ def test_a_perfect_network_has_weight_one_and_a_fresh_adapter_too_against_the_ba
 
 def test_the_last_step_to_the_picture_weighs_nothing_and_pure_noise_is_fine() -> None:
     """s = 0 has infinite SNR; α = 0 has none."""
-    grid = FlowSchedule().grid(1000)
-    drawn = Drawn(FlowSchedule(), grid, torch.tensor([999, 985, 0]))
-    side = replace(BLANK, x0_error=torch.tensor([0.0, 0.1, 0.25]))
-    found = StepWeighted().weight(side, drawn)
+    found = StepWeighted().weight(side(x0_error=torch.tensor([0.0, 0.1, 0.25])), drawn_at(999, 985, 0))
     assert found[:2].tolist() == [0.0, 0.0]
     assert 0.99 < found[2] < 1
 
@@ -104,9 +100,8 @@ def test_the_last_step_to_the_picture_weighs_nothing_and_pure_noise_is_fine() ->
 @pytest.mark.parametrize(("sigma", "expected"), [(0.04, 0.694), (0.1, 0.938), (0.2, 0.977), (0.4, 0.992)])
 def test_the_references_table_for_flow(sigma: float, expected: float) -> None:
     """MSE_v = 0.25, 50 uniform steps: x0_error = σ² MSE_v."""
-    drawn = Drawn(FlowSchedule(), FlowSchedule().grid(1000), torch.tensor([round(1000 * (1 - sigma))]))
-    side = replace(BLANK, x0_error=torch.tensor([sigma**2 * 0.25]))
-    assert StepWeighted().weight(side, drawn).item() == pytest.approx(expected, abs=1e-3)
+    seen = side(x0_error=torch.tensor([sigma**2 * 0.25]))
+    assert StepWeighted().weight(seen, drawn_at(round(1000 * (1 - sigma)))).item() == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize(("t", "error", "expected"), [(60, 0.42, 0.884), (100, 0.30, 0.952), (200, 0.17, 0.984)])
@@ -134,6 +129,45 @@ def test_the_effective_share_lies_between_one_nth_and_one(values: list[float], s
     some = effective_share(weights, kept)
     assert_close(some, effective_share(weights[kept > 0], torch.ones(int(kept.sum()))))
     assert effective_share(weights, 0 * kept) == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"), [((1.0, 2.0), 0.9), ((1.0, 2.0, 3.0), 6 / 7), ((0.0, 5.0), 1 / 2), ((0.0, 0.0, 0.1), 1 / 3)]
+)
+def test_the_effective_share_by_hand(weights: tuple[float, ...], share: float) -> None:
+    """(Σw)² / (n Σw²): 9 / (2 · 5), 36 / (3 · 14); one that has all is 1/n."""
+    assert_close(effective_share(torch.tensor(weights), torch.ones(len(weights))), torch.tensor(share))
+
+
+def weighed(*weights: tuple[float, float]) -> Sides:
+    """Pairs of known weights (chosen, rejected) at σ = 0.5, where a step of 50 gains SNR_s - SNR_t = (13/12)² - 1."""
+    errors = (-2 * torch.tensor(weights, dtype=torch.float64).log() / ((0.52 / 0.48) ** 2 - 1)).T
+    chosen, rejected = (side(x0_error=error) for error in errors)
+    return Sides(chosen, rejected, drawn_at(*[500] * len(weights)), [])
+
+
+@pytest.mark.parametrize(("ratio", "end", "other"), [("p/q", "low", "high"), ("q/p", "high", "low")])
+def test_a_pair_goes_by_its_smaller_weight(pairs, ratio, end: str, other: str) -> None:
+    """A weight of 0.5 is clipped at one end, its inverse at the other; 0.85 too is masked, and 0.9 and 1 are left.
+
+    Their effective share is (1 + w)² / (2 (1 + w²)), the same for w and 1/w.
+    """
+    sides = weighed((0.5, 1.0), (1.0, 0.85), (0.9, 0.95), (1.0, 1.0))
+    numbers = StepWeighted(mask_below=0.88, weight_ratio=ratio).metrics(sides, pairs)
+    assert_close(numbers["weight_chosen"].tolist(), [0.5, 1.0, 0.9, 1.0], rtol=1e-4, atol=0)
+    assert_close(numbers["weight_rejected"].tolist(), [1.0, 0.85, 0.95, 1.0], rtol=1e-4, atol=0)
+    assert numbers["weight_smallest"].item() == pytest.approx(0.5, rel=1e-4)
+    assert numbers["masked"].tolist() == [1, 1, 0, 0]
+    assert numbers[f"clipped_{end}"].tolist() == [1, 0, 0, 0]
+    assert numbers[f"clipped_{other}"].tolist() == [0, 0, 0, 0]
+    assert numbers["effective_share"].item() == pytest.approx(1.9**2 / (2 * (1 + 0.9**2)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("normalise", "of"), [("unmasked", 2), ("batch", 4)])
+def test_masked_pairs_have_no_share_and_the_others_that_of_their_weight(uneven_pairs, normalise, of: int) -> None:
+    sides = weighed((0.5, 1.0), (1.0, 0.95), (0.99, 0.8), (1.0, 1.0))
+    shares = StepWeighted(normalise=normalise).shares(sides, uneven_pairs)
+    assert shares.tolist() == [0, 2 / of, 0, 3 / of]
 
 
 @given(taus=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted))
