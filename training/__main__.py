@@ -70,11 +70,12 @@ def measure(
     wanted: Annotated[str, typer.Argument(help="A JSON object: the updates to measure by run folder.")],
     reward: Annotated[str, typer.Option(help="The scorer that all runs are measured by.")] = "demo",
     judge: Annotated[str, typer.Option(help="A held-out scorer.")] = "demo_judge",
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
 ) -> None:
     """Measure checkpoints of runs on the test prompts; prints how many runs."""
     from training.measure import measure as measure_runs
 
-    print(measure_runs(json.loads(wanted), reward=reward, judge=judge))
+    print(measure_runs(json.loads(wanted), reward=reward, judge=judge, steps=steps))
 
 
 @app.command()

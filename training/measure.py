@@ -31,15 +31,16 @@ class Bench:
     recipe: Recipe
     panel: Panel
     judge: Any
+    steps: int
     base: dict[str, Any]
 
     @classmethod
-    def of(cls, recipe: Recipe, reward: str, judge: str) -> Bench:
+    def of(cls, recipe: Recipe, reward: str, judge: str, steps: int) -> Bench:
         """Loads everything and measures the base."""
         stage = build.stage(recipe, build.best_device())
         device = stage.policy.device
         watching = panel(recipe, Section(name=reward), device)
-        bench = cls(stage, recipe, watching, build.scorer(Section(name=judge), device), {})
+        bench = cls(stage, recipe, watching, build.scorer(Section(name=judge), device), steps, {})
         with stage.policy.as_reference():
             bench.base.update(bench.look())
         return bench
@@ -47,7 +48,7 @@ class Bench:
     def look(self) -> dict[str, Any]:
         """Means of the panel and the judge, `guards`, and `pictures`: lists over the test pictures."""
         texts = [prompt.text for prompt in prompts.read(self.recipe.prompts.test)]
-        images = self.stage.renderer(self.recipe, REPORT)(texts)
+        images = self.stage.renderer(self.recipe, REPORT, steps=self.steps)(texts)
         styles = judged(self.judge, self.recipe, images, len(texts))
         values = self.panel.measure(images) | shares(styles)
         base = Check(0, self.base.get("values", values))
@@ -57,7 +58,7 @@ class Bench:
         return {"values": plain(values), "guards": lit, "pictures": {k: rounded(v) for k, v in pictures.items()}}
 
 
-def measure(wanted: Mapping[str, Sequence[int]], *, reward: str, judge: str) -> int:
+def measure(wanted: Mapping[str, Sequence[int]], *, reward: str, judge: str, steps: int) -> int:
     """report/measured.json of each run: figures by update, "0" the base's. Returns how many were written.
 
     wanted: updates by run folder; for one that a run did not reach, its last checkpoint before stands.
@@ -69,7 +70,7 @@ def measure(wanted: Mapping[str, Sequence[int]], *, reward: str, judge: str) -> 
         recipe = run.recipe()
         needed = _needed(recipe)
         if bench is None or needed != built_for:
-            bench, built_for = Bench.of(recipe, reward, judge), needed
+            bench, built_for = Bench.of(recipe, reward, judge, steps), needed
         figures = {"0": bench.base}
         saved = run.checkpoint_updates()
         for update in sorted({max(there for there in saved if there <= asked) for asked in updates} - {0}):

@@ -22,6 +22,7 @@ from toolkit.run_folder import RunFolder
 
 PACE_UPDATES = 6
 MEASURED_TOGETHER = 10  # runs by one process, which renders the base once
+WATCHING_STEPS = 6  # of the guards' pictures in a final run, which decide nothing but an alarm
 CURVE = 3  # checks of an arm that a question follows over its updates
 JUDGE = "demo_judge"
 
@@ -116,6 +117,7 @@ class MethodsBench:
             length = self.lengths(name)
             settings = self.study.candidates(name)[self.chosen[self.study.swept(name)]]
             long = {"training.updates": length.updates, "validation.every": length.every}
+            long |= {"validation.steps": WATCHING_STEPS}
             jobs[name] = [
                 self._job("final", name, f"-{seed}", {**long, **settings, "training.seed": seed})
                 for seed in self.study.budget.seeds
@@ -144,7 +146,8 @@ class MethodsBench:
         return sorted({length.wall, length.samples, *between})
 
     def _measure(self, wanted: dict[str, list[int]]) -> None:
-        ask_backend("measure", json.dumps(wanted), "--judge", JUDGE, cwd=self.folder, quiet=True)
+        steps = str(self.study.recipe["validation"]["steps"])
+        ask_backend("measure", json.dumps(wanted), "--judge", JUDGE, "--steps", steps, cwd=self.folder, quiet=True)
 
     def _job(self, step: str, name: str, suffix: str, settings: Mapping[str, Any]) -> Job:
         content = self.study.made_recipe(name, self.folder / "made", settings)
