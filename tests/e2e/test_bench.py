@@ -51,4 +51,6 @@ def test_a_tiny_bench_runs_measures_writes_its_page_and_does_nothing_twice(tiny,
     said.clear()
     MethodsBench(tiny, tmp_path / "bench", 2, said.append).run()
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert said == ["pace: each arm alone", "sweeps", "runs", "measuring 0 runs"]
+    assert said == [
+        "pace: each arm alone", "sweeps", "runs of seed 1", "measuring 0 runs", "runs of seed 2", "measuring 0 runs",
+    ]  # fmt: skip

@@ -68,9 +68,10 @@ class MethodsBench:
         finish(self.pace_jobs().values(), workers=1, say=self.say)
         self.say("sweeps")
         finish([job for jobs in self.sweep_jobs().values() for job in jobs], workers=self.workers, say=self.say)
-        self.say("runs")
-        finish([job for jobs in self.final_jobs().values() for job in jobs], workers=self.workers, say=self.say)
-        self.measure()
+        for place, seed in enumerate(self.study.budget.seeds):
+            self.say(f"runs of seed {seed}")
+            finish([jobs[place] for jobs in self.final_jobs().values()], workers=self.workers, say=self.say)
+            self.measure(place)
 
     def pace_jobs(self) -> dict[str, Job]:
         """A few updates of each arm, before any sweep: what a candidate changes costs no time."""
@@ -124,16 +125,16 @@ class MethodsBench:
             ]
         return jobs
 
-    def measure(self) -> None:
-        """The test prompts' figures of every run; runs of one seed share the base's pictures."""
-        chunks = [chunk for seed in range(len(self.study.budget.seeds)) for chunk in self._unmeasured(seed)]
+    def measure(self, place: int) -> None:
+        """The test prompts' figures of every run of a seed, which share the base's pictures."""
+        chunks = self._unmeasured(place)
         self.say(f"measuring {sum(map(len, chunks))} runs")
         with ThreadPoolExecutor(self.workers) as pool:
             list(pool.map(self._measure, chunks))
 
-    def _unmeasured(self, seed: int) -> list[dict[str, list[int]]]:
+    def _unmeasured(self, place: int) -> list[dict[str, list[int]]]:
         """Updates to measure by run folder, in parts of `MEASURED_TOGETHER`."""
-        runs = {name: jobs[seed].run for name, jobs in self.final_jobs().items()}
+        runs = {name: jobs[place].run for name, jobs in self.final_jobs().items()}
         missing = {str(run.path): self.looked_at(name) for name, run in runs.items() if not measured_file(run).exists()}
         folders = list(missing)
         parts = (folders[start : start + MEASURED_TOGETHER] for start in range(0, len(folders), MEASURED_TOGETHER))
