@@ -18,7 +18,8 @@ from PIL import Image, ImageOps, ImageSequence
 
 from toolkit import pair_formats
 from toolkit.errors import UsageError
-from toolkit.pair_formats import Found, Item, Like, Pair, Photo, Picture
+from toolkit.pair_formats import Found
+from toolkit.pair_items import Item, Like, Pair, Photo, Picture
 
 Kind = Literal["pairs", "photos", "likes"]
 KINDS: tuple[Kind, ...] = ("pairs", "photos", "likes")
@@ -110,7 +111,7 @@ def _seen(item: Item, known: dict[Picture, Shape | None]) -> Item | str:
         if (found := known[picture]) is None:
             return BROKEN
         shapes.append(found)
-        item = replace(item, **{name: replace(picture, digest=found.digest)})
+        item = replace(item, **{name: replace(picture, digest=found.digest, frames=found.frames)})
     if len(shapes) == 2 and shapes[0].digest == shapes[1].digest:
         return SAME
     if len(shapes) == 2 and not _alike(*shapes):

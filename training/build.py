@@ -21,7 +21,7 @@ from training import learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
 from training.latent_cache import LatentCache
-from training.picture_batches import BATCHES, pictures_of
+from training.picture_batches import BATCHES
 from training.text_cache import ConditioningCache
 from training.trainer import Parts
 from training.validation import VALIDATION, Panel, Renderer
@@ -117,7 +117,7 @@ def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: S
     if kind is None:
         return PromptBatches(items, recipe.words, built.encode, **options)
     latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=device)
-    latents.prepare(picture for item in items for picture in pictures_of(item))
+    latents.prepare(picture for item in items for picture in item.pictures)
     return BATCHES[kind](items, recipe.words, built.encode, latents, **options)
 
 

@@ -84,11 +84,6 @@ class PairBatches(Batches[Pair]):
 BATCHES: dict[Kind, Any] = {"pairs": PairBatches, "photos": PhotoBatches, "likes": LikeBatches}
 
 
-def pictures_of(item: Pair | Photo) -> list[Picture]:
-    """The one or two pictures of an item."""
-    return [item.chosen, item.rejected] if isinstance(item, Pair) else [item.picture]
-
-
 def placeholder(kind: Kind, prompt: str) -> Pair | Photo:
     """An item of that kind without a picture behind it, for a rehearsal."""
     nowhere = Picture(Path())

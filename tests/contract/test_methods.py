@@ -23,7 +23,7 @@ from training.rewards import REWARDS
 
 QUICK = {  # whichever of these a method has; the levels are ones that a noise-predicting family has too
     "rollout_steps": 3, "first_step": 1, "last_step": 2, "guidance_scale": 1.0, "shift": 1.0,
-    "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7,
+    "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7, "inversion_steps": 3,
     "group_size": 4, "minibatches": 2, "window_size": 1, "least_history": 4, "levels": 2, "mask_below": 0.0,
 }  # fmt: skip
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
@@ -185,11 +185,11 @@ class Training:
             self.method.load_state_dict(state[2])
 
 
-@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v"], indirect=True)
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v", "wan", "cogvideox"], indirect=True)
 def test_two_updates_change_the_lora_alone_and_a_resume_between_them_changes_nothing(
     method_name: str, policy: Policy, fitting
 ) -> None:
-    """On flow, noise and v prediction; bit for bit, optimizer and what the method remembers included."""
+    """On flow, noise and v prediction, pictures and clips; bit for bit, optimizer and the method's memory included."""
     frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
     fresh, straight = policy.adapter_state(), Training(quick_method(method_name, policy), policy, fitting)
     straight.update(0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from toolkit import pairs, recipe
+from toolkit import catalogue, pairs, recipe
 from toolkit.errors import UsageError
 from toolkit.pairs import Findings, Like, Pair, Photo
 from toolkit.plan import preflight
@@ -290,3 +290,41 @@ def test_preflight_reads_the_data_before_anything_loads(tmp_path: Path) -> None:
     preflight(recipe.parse({"method": "dpo", "data": {"pairs": str(tmp_path / "some")}}))
     with pytest.raises(UsageError, match="1 of 1 pairs have none"):
         preflight(recipe.parse({"method": "smpo", "data": {"pairs": str(tmp_path / "some")}}))
+
+
+VIDEO = sorted(name for name, base in catalogue.load()["bases"].items() if "text_to_video" in base.gives)
+
+
+@pytest.mark.parametrize("base", VIDEO)
+@pytest.mark.parametrize("method", sorted(catalogue.load()["methods"]))
+def test_every_method_takes_clips_and_those_that_learn_from_pictures_refuse_still_ones(
+    tmp_path: Path, method: str, base: str
+) -> None:
+    needs = catalogue.find("methods", method).needs
+    kind = next((kind for kind in pairs.KINDS if kind in needs), None)
+    content: dict[str, Any] = {"base": {"name": base, "frames": 9, "weights": str(tmp_path)}, "method": method}
+    content |= {"words": {"positive": "a", "negative": "b"}}
+    if kind is None:
+        recipe.parse(content)
+        return
+    for frames in (1, 9):
+        folder = clips(tmp_path / str(frames), frames)
+        checked = recipe.parse(content | {"data": {kind: str(folder / f"{kind}.jsonl")}})
+        if frames == 1:
+            with pytest.raises(UsageError, match=rf"`{base}` makes clips of 9 frames, and 1 of 1 {kind} have fewer"):
+                preflight(checked)
+        else:
+            preflight(checked)
+
+
+def clips(folder: Path, frames: int) -> Path:
+    """Two animations, told of as a pair, as a photo and as a like."""
+    folder.mkdir()
+    for name in ("a", "b"):
+        first, *others = [Image.new("RGB", (8, 8), (20 * n, ord(name), 0)) for n in range(frames)]
+        first.save(folder / f"{name}.webp", save_all=True, append_images=others, lossless=True)
+    line: dict[str, Any] = {"prompt": "a thing of its own", "chosen": "a.webp", "rejected": "b.webp"}
+    line |= {"picture": "a.webp", "liked": True, "score_chosen": 1, "score_rejected": 0}
+    for kind in pairs.KINDS:
+        put(folder, {f"{kind}.jsonl": lines(line)})
+    return folder
