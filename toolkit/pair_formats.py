@@ -20,6 +20,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 CAPTIONS = "captions.jsonl"  # {"file": "a.png", "prompt": "..."} a line, instead of a .txt beside each picture
 CHOSEN, REJECTED = ("chosen", "win", "w"), ("rejected", "lose", "l")
 NO_PICTURE, NO_ENTRY, OUTSIDE, TIE = "missing picture", "malformed entry", "path outside the folder", "tie"
+NO_MASK = "missing mask"
 
 Found = Iterator[tuple[str, Item | str]]
 
@@ -39,6 +40,7 @@ class _PairLine(_Line):
     margin: float = Field(default=0.0, allow_inf_nan=False)
     score_chosen: float | None = Field(default=None, allow_inf_nan=False)
     score_rejected: float | None = Field(default=None, allow_inf_nan=False)
+    mask: str = ""
 
 
 class _PhotoLine(_Line):
@@ -108,9 +110,12 @@ def _pair(root: Path, line: _PairLine) -> Item | str:
     chosen, rejected = _inside(root, second if swapped else first), _inside(root, first if swapped else second)
     if isinstance(chosen, str) or isinstance(rejected, str):
         return chosen if isinstance(chosen, str) else str(rejected)
+    mask = _inside(root, line.mask) if line.mask else None
+    if isinstance(mask, str):
+        return NO_MASK if mask == NO_PICTURE else mask
     has_scores = line.score_chosen is not None and line.score_rejected is not None
     scores = (float(line.score_chosen or 0), float(line.score_rejected or 0)) if has_scores else None
-    return Pair(line.prompt, chosen, rejected, line.weight, line.margin, scores)
+    return Pair(line.prompt, chosen, rejected, line.weight, line.margin, scores, mask)
 
 
 def _photo(root: Path, line: _PhotoLine) -> Item | str:

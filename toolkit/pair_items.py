@@ -49,7 +49,10 @@ class Like(Photo):
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures of one prompt. margin: by how much the chosen one should win; scores: of (chosen, rejected)."""
+    """Two pictures of one prompt. margin: by how much the chosen one should win; scores: of (chosen, rejected).
+
+    mask: white where the two are compared, black where they are not; without one they are compared everywhere.
+    """
 
     prompt: str
     chosen: Picture
@@ -57,6 +60,7 @@ class Pair:
     weight: float = 1.0
     margin: float = 0.0
     scores: tuple[float, float] | None = None
+    mask: Picture | None = None
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -30,6 +30,7 @@ READERS: dict[str, Callable[[Path], Found]] = {
 }
 EMPTY, BROKEN, SHAPES, SAME = "empty prompt", "broken picture", "different sizes", "the same picture twice"
 TWICE, CONTRADICTION = "duplicate", "contradictory labels"
+BROKEN_MASK, MASK_SHAPE, EMPTY_MASK = "broken mask", "mask of another aspect", "empty mask"
 ASPECT = 0.02  # by how much the two aspect ratios of a pair may differ; both are cut to the base's size
 SHOWN = 3  # places that are named of each reason
 
@@ -116,7 +117,21 @@ def _seen(item: Item, known: dict[Picture, Shape | None]) -> Item | str:
         return SAME
     if len(shapes) == 2 and not _alike(*shapes):
         return SHAPES
+    if isinstance(item, Pair) and item.mask:
+        mask = _mask(item.mask, shapes[0])
+        return mask if isinstance(mask, str) else replace(item, mask=mask)
     return item
+
+
+def _mask(mask: Picture, of: Shape) -> Picture | str:
+    """The mask with its digest, or why it is none for pictures of this shape; it may be smaller or larger than they."""
+    if (found := shape(mask)) is None:
+        return BROKEN_MASK
+    if not _alike(found._replace(frames=of.frames), of):  # one mask serves all frames of a clip
+        return MASK_SHAPE
+    if frames(mask)[0].convert("L").getbbox() is None:
+        return EMPTY_MASK
+    return replace(mask, digest=found.digest)
 
 
 def shape(picture: Picture) -> Shape | None:
@@ -160,7 +175,7 @@ def _alike(one: Shape, other: Shape) -> bool:
 
 def _key(item: Item) -> tuple[Any, ...]:
     if isinstance(item, Pair):
-        return (item.prompt, item.chosen.digest, item.rejected.digest)
+        return (item.prompt, item.chosen.digest, item.rejected.digest, item.mask.digest if item.mask else "")
     return (
         (item.prompt, item.picture.digest, item.liked) if isinstance(item, Like) else (item.prompt, item.picture.digest)
     )
@@ -170,7 +185,7 @@ def _opposite(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """The key of an item that says the contrary."""
     if len(key) < 3:
         return None
-    return (*key[:2], not key[2]) if isinstance(key[2], bool) else (key[0], key[2], key[1])
+    return (*key[:2], not key[2]) if isinstance(key[2], bool) else (key[0], key[2], key[1], key[3])
 
 
 def _some(places: tuple[str, ...]) -> str:

@@ -51,7 +51,8 @@ class PairBatch(PromptBatch):
     """B pairs of latents [B, *latent_shape], the chosen one preferred.
 
     weights [B]: how much a pair counts; margins [B]: by how much its logit should win, in the method's own units;
-    scores [B, 2] of (chosen, rejected): what a scorer gave, in [0, 1] over the whole set; 0.5 where it gave nothing.
+    scores [B, 2] of (chosen, rejected): what a scorer gave, in [0, 1] over the whole set; 0.5 where it gave nothing;
+    focus [B, 1, …, h, w]: where the sides are compared, of mean 1 per pair; None: everywhere alike.
     """
 
     chosen: Tensor
@@ -59,6 +60,7 @@ class PairBatch(PromptBatch):
     weights: Tensor
     margins: Tensor
     scores: Tensor
+    focus: Tensor | None = None
 
 
 @dataclass(frozen=True)

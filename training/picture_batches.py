@@ -13,6 +13,7 @@ from toolkit.pairs import Kind, Like, Pair, Photo, Picture
 from toolkit.words import WordPair
 from training.batches import Batches
 from training.contracts import Conditioning, LikeBatch, PairBatch, PhotoBatch
+from training.latent_cache import focus
 
 Encode = Callable[[Sequence[str]], Conditioning]
 Latents = Callable[[Sequence[Picture]], Tensor]
@@ -64,16 +65,26 @@ class PairBatches(Batches[Pair]):
 
     def _batch(self, items: list[Pair], words: list[WordPair]) -> PairBatch:
         prompts = [item.prompt for item in items]
+        chosen = self._latents([item.chosen for item in items])
         return PairBatch(
             prompts,
             self._encode(prompts),
             words,
-            chosen=self._latents([item.chosen for item in items]),
+            chosen=chosen,
             rejected=self._latents([item.rejected for item in items]),
             weights=torch.tensor([item.weight for item in items], device=self._device),
             margins=torch.tensor([item.margin for item in items], device=self._device),
             scores=torch.tensor([self._share(item) for item in items], device=self._device),
+            focus=self._focus([item.mask for item in items], chosen),
         )
+
+    def _focus(self, masks: list[Picture | None], latents: Tensor) -> Tensor | None:
+        """Of a batch without masks none; of a pair without one, 1 everywhere."""
+        if not any(masks):
+            return None
+        grid = (latents.shape[-2], latents.shape[-1])
+        each = torch.stack([focus(mask, grid) if mask else torch.ones(grid) for mask in masks])
+        return each.reshape(len(masks), *[1] * (latents.ndim - 3), *grid).to(self._device)
 
     def _share(self, item: Pair) -> list[float]:
         if item.scores is None or not self._spread:

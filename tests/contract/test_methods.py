@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -275,6 +276,23 @@ def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
     (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
     for name in ("logit", "gap_chosen", "gap_rejected"):
         assert torch.equal(first.metrics[name], torch.zeros(2)), name
+
+
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "wan", "cogvideox"], indirect=True)
+def test_a_white_mask_changes_no_bit_of_a_real_network_s_gradient(policy: Policy) -> None:
+    """Pictures and clips; a mask of one half does."""
+    method = quick_method("dpo", policy)
+    batch, rng = batch_for(policy, method), Rng(7, 1, (0, 1))
+    half = torch.ones(2, *[1] * (len(policy.latent_shape) - 2), *policy.latent_shape[-2:])
+    half[..., : half.shape[-1] // 2] = 0
+    found = []
+    for focus in (None, torch.ones_like(half), 2 * half):
+        policy.network.zero_grad(set_to_none=True)
+        for report in method.losses(policy, None, replace(batch, focus=focus), rng):
+            report.loss.backward()
+        found.append({name: parameter.grad.clone() for name, parameter in policy.trainable().items()})
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert distance(found[2], found[0]) > 0.1
 
 
 @pytest.mark.parametrize("name", ["dpo", "inpo", "kto", "latent_reward"])

@@ -176,6 +176,26 @@ def malformed_lines(root: Path) -> tuple[str, dict[str, int]]:
     return "", {"duplicate": 1, "malformed entry": 4, "missing picture": 2, "path outside the folder": 2, "tie": 1}
 
 
+def masked(root: Path) -> tuple[str, dict[str, int]]:
+    put(
+        root,
+        {"a.png": A, "b.png": B, "good.png": png(255, (16, 16)), "black.png": black(), "wide.png": png(9, (16, 8))},
+    )
+    put(root, {"torn.png": png(9)[:50]})
+    names = ("good.png", "black.png", "wide.png", "torn.png", "gone.png", "../out.png")
+    put(root, {"pairs.jsonl": lines(
+        *({"prompt": "p", "chosen": "a.png", "rejected": "b.png", "mask": name} for name in names)
+    )})  # fmt: skip
+    return "", {"broken mask": 1, "empty mask": 1, "mask of another aspect": 1, "missing mask": 1,
+                "path outside the folder": 1}  # fmt: skip
+
+
+def black() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def contradictory(root: Path) -> tuple[str, dict[str, int]]:
     put(root, {"a.png": A, "b.png": B, "c.png": C})
     put(root, {"pairs.jsonl": lines(
@@ -207,7 +227,9 @@ def jpeg() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("make", [malformed_folders, malformed_lines, contradictory, not_pictures, hpd_with_holes])
+@pytest.mark.parametrize(
+    "make", [malformed_folders, malformed_lines, masked, contradictory, not_pictures, hpd_with_holes]
+)
 def test_a_malformed_set_gives_counts_and_reasons(tmp_path: Path, make) -> None:
     name, expected = make(tmp_path)
     found = pairs.read("pairs", tmp_path / name)
@@ -215,6 +237,27 @@ def test_a_malformed_set_gives_counts_and_reasons(tmp_path: Path, make) -> None:
     assert counts(found) == expected
     assert found.sentence.startswith(f"1 kept, {sum(expected.values())} dropped: ")
     assert all(reason in found.sentence for reason in expected)
+
+
+def test_one_pair_may_be_told_apart_in_several_places(tmp_path: Path) -> None:
+    """This hand is worse, that face is better: no duplicate and no contradiction, unless the place is the same."""
+    put(tmp_path, {"a.png": A, "b.png": B, "hand.png": png(200), "face.png": png(100), "copy.png": png(200)})
+    one = {"prompt": "p", "chosen": "a.png", "rejected": "b.png"}
+    other = {"prompt": "p", "chosen": "b.png", "rejected": "a.png"}
+    put(tmp_path, {
+        "apart.jsonl": lines(one, {**one, "mask": "hand.png"}, {**other, "mask": "face.png"}),
+        "both.jsonl": lines(one, {**one, "mask": "hand.png"}, {**other, "mask": "copy.png"}),
+        "twice.jsonl": lines({**one, "mask": "hand.png"}, {**one, "mask": "copy.png"}),
+    })  # fmt: skip
+    apart = pairs.read("pairs", tmp_path / "apart.jsonl")
+    assert not apart.dropped
+    assert [p.mask.path.name if p.mask else "" for p in apart.kept if isinstance(p, Pair)] == [
+        "",
+        "hand.png",
+        "face.png",
+    ]
+    assert counts(pairs.read("pairs", tmp_path / "both.jsonl")) == {"contradictory labels": 2}
+    assert counts(pairs.read("pairs", tmp_path / "twice.jsonl")) == {"duplicate": 1}
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class Preference(Denoising):
     def losses(self, policy: Policy, reward: Reward, batch: PairBatch, rng: Rng) -> Iterator[Report]:
         """One report per side."""
         drawn = self.draw(policy, rng)
-        views = self.views(policy, batch, drawn, rng)
+        views = [view._replace(focus=batch.focus) for view in self.views(policy, batch, drawn, rng)]
 
         def objective(seen: Sequence[Side]) -> tuple[Tensor, Metrics]:
             chosen, rejected = seen
@@ -110,7 +110,8 @@ class Preference(Denoising):
         """
         if self.safeguard is None:
             return sides, {}
-        chosen, rejected = sides.chosen.miss.flatten(1), sides.rejected.miss.flatten(1)
+        misses = (sides.chosen.miss, sides.rejected.miss)  # focused once more they are the gradients, but for a factor
+        chosen, rejected = (v.focused(miss).flatten(1) for v, miss in zip(sides.views, misses, strict=True))
         agreement = (chosen * rejected).sum(dim=1)
         tiny = torch.finfo(agreement.dtype).tiny
         most = (1 - self.safeguard) * chosen.square().sum(dim=1) / agreement.clamp(min=tiny)
