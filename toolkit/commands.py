@@ -236,7 +236,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
 
     Raises UsageError.
     """
-    parsed = {}
+    parsed, places = {}, ("prompts.", *(f"data.{kind}" for kind in pairs.KINDS))
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator or not key:
@@ -245,7 +245,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
-        if value and key.startswith(("prompts.", "data.")) and not value.startswith(prompts.DEMO):
+        if value and key.startswith(places) and not value.startswith(prompts.DEMO):
             parsed[key] = str(Path(value).expanduser().resolve())
     return parsed
 

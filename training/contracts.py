@@ -193,6 +193,15 @@ class Remembers(Protocol):
         ...
 
 
+@runtime_checkable
+class Examines(Protocol):
+    """A method for pairs that can say what it thinks of some without learning from them."""
+
+    def examine(self, policy: Policy, batch: PairBatch, rng: Rng) -> Mapping[str, Tensor]:
+        """Of each pair [B], no gradient: `accuracy`, ties counting half, `gap_chosen` and `gap_rejected`."""
+        ...
+
+
 @dataclass(frozen=True)
 class LoraFacts:
     """How LoRA files of a family are named and described."""

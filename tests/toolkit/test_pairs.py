@@ -304,6 +304,9 @@ def test_data_lie_beside_the_recipe_and_count_by_what_they_say(tmp_path: Path) -
         assert content.data.pairs == str(tmp_path / name / "mine")
         digests.append(content.digest())
     assert digests[0] == digests[1]
+    dropping = recipe.read(tmp_path / "here" / "r.yaml", {"data.prompt_dropout": 0.1})
+    assert dropping.data.prompt_dropout == 0.1
+    assert dropping.digest() != digests[0]
     put(tmp_path / "there", {"mine/chosen/1.txt": "a dog"})
     assert recipe.read(tmp_path / "there" / "r.yaml").digest() != digests[0]
 
@@ -316,6 +319,10 @@ def test_data_lie_beside_the_recipe_and_count_by_what_they_say(tmp_path: Path) -
         ({"method": "sft"}, "`sft` learns from pictures with captions"),
         ({"method": "refl", "data": {"pairs": "x"}}, r"`refl` does not learn from `data.pairs`.*dpo, dpo_cm"),
         ({"method": "dpo", "data": {"pairs": "x", "likes": "y"}}, "not from several of them"),
+        (
+            {"method": "refl", "data": {"prompt_dropout": 0.1}},
+            "is for `pairs`, `photos` or `likes`, and there are none",
+        ),
         ({"method": {"name": "srpo", "source": "photos"}}, "`srpo` learns from pictures with captions"),
         ({"method": "srpo", "data": {"photos": "x"}}, "`srpo` does not learn from `data.photos`.*sft, srpo"),
     ],

@@ -76,6 +76,54 @@ def test_many_processes_see_the_pairs_that_one_sees_with_accumulation(processes,
     ]
 
 
+def dropping(share: float, *, kind=PairBatches, size: int = 4, shard=(0, 1), accumulation: int = 1):
+    """Which prompts are still there: lengths of 2 or 3, and 0 for the empty one."""
+    items = (
+        [pair(n) for n in range(40)]
+        if kind is PairBatches
+        else [Photo(f"p{n}", Picture(Path(f"{n}.png"))) for n in range(40)]
+    )
+    options = {"batch_size": size, "accumulation": accumulation, "seed": 5, "sharding": Sharding(*shard)}
+    return kind(
+        items, [], encode, latents, prompt_dropout=share, nothing=lambda: {"length": torch.zeros(1, 1)}, **options
+    )
+
+
+@pytest.mark.parametrize("kind", [PairBatches, PhotoBatches])
+def test_a_share_of_the_samples_loses_its_prompt_and_nothing_else(kind) -> None:
+    whole, some = dropping(0.0, kind=kind), dropping(0.3, kind=kind)
+    lost = 0
+    for update in range(250):
+        (plain, first), (batch, second) = whole.micro_batch(update, 0), some.micro_batch(update, 0)
+        kept = batch.conditioning["length"] != 0
+        lost += (~kept).sum().item()
+        assert torch.equal(batch.conditioning["length"], plain.conditioning["length"] * kept)
+        assert batch.prompts == plain.prompts
+        assert torch.equal(batch.weights, plain.weights)
+        assert torch.equal(first.normal("noise", (2,)), second.normal("noise", (2,)))
+    assert lost / 1000 == pytest.approx(0.3, abs=0.045)  # three standard deviations
+
+
+def test_all_or_none_of_the_prompts_may_go() -> None:
+    for share, stays in ((1.0, False), (1e-9, True)):
+        seen = torch.stack([dropping(share).micro_batch(n, 0)[0].conditioning["length"] for n in range(20)])
+        assert seen.bool().eq(stays).all()
+
+
+@given(processes=st.integers(1, 3), accumulation=st.integers(1, 3), update=st.integers(0, 9))
+def test_prompts_are_lost_by_sample_not_by_process(processes: int, accumulation: int, update: int) -> None:
+    alone = dropping(0.5, size=2, accumulation=processes * accumulation)
+    expected = [alone.micro_batch(update, micro)[0].conditioning for micro in range(processes * accumulation)]
+    seen = [
+        dropping(0.5, size=2, accumulation=accumulation, shard=(rank, processes))
+        .micro_batch(update, micro)[0]
+        .conditioning
+        for micro in range(accumulation)
+        for rank in range(processes)
+    ]
+    assert all(torch.equal(one["length"], other["length"]) for one, other in zip(seen, expected, strict=True))
+
+
 def test_photos_and_likes_carry_their_weight_and_verdict() -> None:
     photos = [Photo(f"p{n}", Picture(Path(f"{n}.png")), weight=n) for n in range(3)]
     options = {"batch_size": 3, "accumulation": 1, "seed": 0}

@@ -127,6 +127,18 @@ class Denoising(BaseModel):
         miss = own[self.loss_space] if self.loss_space in own else policy.as_output(wrong, level)
         return view.focused(miss), view.focused(wrong.x0)
 
+    @torch.no_grad()
+    def look(
+        self, policy: Policy, conditioning: Conditioning, level: Level, views: Sequence[View], *, with_reference: bool
+    ) -> list[Side]:
+        """What the network and the frozen base say of every view; without the base, the network stands for it."""
+        ours = [self.miss(policy, view, level, conditioning) for view in views]
+        theirs = ours
+        if with_reference:
+            with policy.as_reference():
+                theirs = [self.miss(policy, view, level, conditioning) for view in views]
+        return [_side(*now, *before) for now, before in zip(ours, theirs, strict=True)]
+
     def two_phase(
         self, policy: Policy, conditioning: Conditioning, drawn: Drawn, views: Sequence[View], objective: Objective,
         *, with_reference: bool = True,
@@ -138,13 +150,7 @@ class Denoising(BaseModel):
         gradient of the whole, so a pair fits where a single picture fits, for one more forward pass.
         """
         level = drawn.level
-        with torch.no_grad():
-            ours = [self.miss(policy, view, level, conditioning) for view in views]
-            theirs = ours
-            if with_reference:
-                with policy.as_reference():
-                    theirs = [self.miss(policy, view, level, conditioning) for view in views]
-        seen = [_side(*now, *before) for now, before in zip(ours, theirs, strict=True)]
+        seen = self.look(policy, conditioning, level, views, with_reference=with_reference)
         loss, metrics = objective(seen)
         leaves = [leaf for side in seen for leaf in (side.error, side.drift)]
         slopes = torch.autograd.grad(loss, leaves, allow_unused=True)

@@ -64,8 +64,7 @@ class Preference(Denoising):
 
     def losses(self, policy: Policy, reward: Reward, batch: PairBatch, rng: Rng) -> Iterator[Report]:
         """One report per side."""
-        drawn = self.draw(policy, rng)
-        views = [view._replace(focus=batch.focus) for view in self.views(policy, batch, drawn, rng)]
+        drawn, views = self._drawn(policy, batch, rng)
 
         def objective(seen: Sequence[Side]) -> tuple[Tensor, Metrics]:
             chosen, rejected = seen
@@ -74,6 +73,18 @@ class Preference(Denoising):
         yield from self.two_phase(
             policy, batch.conditioning, drawn, views, objective, with_reference=self.with_reference
         )  # fmt: skip
+
+    def examine(self, policy: Policy, batch: PairBatch, rng: Rng) -> Metrics:
+        """What `losses` would log of these pairs before it goes backward."""
+        drawn, views = self._drawn(policy, batch, rng)
+        chosen, rejected = self.look(
+            policy, batch.conditioning, drawn.level, views, with_reference=self.with_reference
+        )  # fmt: skip
+        return self.metrics(Sides(chosen, rejected, drawn, views), batch)
+
+    def _drawn(self, policy: Policy, batch: PairBatch, rng: Rng) -> tuple[Drawn, Sequence[View]]:
+        drawn = self.draw(policy, rng)
+        return drawn, [view._replace(focus=batch.focus) for view in self.views(policy, batch, drawn, rng)]
 
     def views(self, policy: Policy, batch: PairBatch, drawn: Drawn, rng: Rng) -> Sequence[View]:
         """The chosen and the rejected picture, noised."""

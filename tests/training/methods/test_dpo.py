@@ -365,6 +365,18 @@ def test_numbers_are_also_given_by_level(tuned_policy, pairs, four) -> None:
         assert numbers[name].tolist() == here
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_an_examination_sees_what_the_losses_log_and_learns_nothing(tuned_policy, pairs, four, name: str) -> None:
+    policy, batch = tuned_policy(0.5), replace(pairs, focus=foci(four))
+    method = build(name, beta=3.0)
+    seen = method.examine(policy, batch, four)
+    assert not any(gradient for _, _, gradient in policy.asked)
+    _, numbers = run(method, tuned_policy(0.5), batch, four)
+    for key in ("accuracy", "gap_chosen", "gap_rejected"):
+        assert torch.equal(seen[key], numbers[key])
+        assert not seen[key].requires_grad
+
+
 def test_the_base_is_the_reference_again_after_a_failure(tuned_policy, pairs, four, monkeypatch) -> None:
     """Oracle 18, second part."""
     policy = tuned_policy(0.5)
