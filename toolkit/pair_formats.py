@@ -146,7 +146,7 @@ def _from_sides(chosen: Path, rejected: Path) -> Found:
     for stem in sorted({*better, *worse}):
         both = (better.get(stem), worse.get(stem))
         if both[0] is None or both[1] is None:
-            yield stem, NO_PICTURE
+            yield f"{(chosen if both[0] is None else rejected).name}/{stem}", NO_PICTURE
         elif any(path and not _is_below(path) for path in both):
             yield stem, OUTSIDE
         else:

@@ -28,9 +28,27 @@ READERS: dict[str, Callable[[Path], Found]] = {
     "photos": pair_formats.photos,
     "likes": pair_formats.likes,
 }
-EMPTY, BROKEN, SHAPES, SAME = "empty prompt", "broken picture", "different sizes", "the same picture twice"
+EMPTY, BROKEN, SAME = "empty prompt", "broken picture", "the same picture twice"
+ASPECTS, LENGTHS = "different aspect ratios", "different numbers of frames"
 TWICE, CONTRADICTION = "duplicate", "contradictory labels"
 BROKEN_MASK, MASK_SHAPE, EMPTY_MASK = "broken mask", "mask of another aspect", "empty mask"
+ADVICE = {
+    pair_formats.NO_PICTURE: "Add the files, or take the entries out.",
+    pair_formats.NO_ENTRY: "See docs/data.md for what an entry looks like.",
+    pair_formats.OUTSIDE: "Copy the files into the folder.",
+    pair_formats.TIE: "Say which side is better, or leave them out: a tie teaches nothing.",
+    pair_formats.NO_MASK: "Add the masks, or take the word `mask` out of the entries.",
+    EMPTY: "Write their captions: NAME.txt beside NAME.png, or `prompt` in the entry.",
+    BROKEN: "Save them again, as .png for instance; downloads may be cut short.",
+    SAME: "Give two different pictures.",
+    ASPECTS: "Cut both sides alike; only their size may differ.",
+    LENGTHS: "Cut both clips to the same number of frames.",
+    TWICE: "Nothing is lost; `weight: 2` lets an entry count twice.",
+    CONTRADICTION: "Keep the entry you mean, or give each a mask of its own.",
+    BROKEN_MASK: "Save the masks again as .png.",
+    MASK_SHAPE: "Give the masks the aspect ratio of their pictures.",
+    EMPTY_MASK: "Paint white where the two pictures are to be compared.",
+}
 ASPECT = 0.02  # by how much the two aspect ratios of a pair may differ; both are cut to the base's size
 SHOWN = 3  # places that are named of each reason
 
@@ -55,7 +73,7 @@ class Findings:
     def sentence(self) -> str:
         """Counts, reasons and the first places of each."""
         lost = sum(map(len, self.dropped.values()))
-        reasons = [f"{len(places)} {reason} ({_some(places)})" for reason, places in self.dropped.items()]
+        reasons = [f"{reason}: {len(places)} ({_some(places)})" for reason, places in self.dropped.items()]
         return f"{len(self.kept)} kept, {lost} dropped" + (f": {'; '.join(reasons)}." if reasons else ".")
 
 
@@ -74,8 +92,10 @@ def read(kind: Kind, source: str | Path) -> Findings:
     if not found.kept:
         raise UsageError(
             f"`{source}` holds no usable {kind}.",
-            cause="It holds only ties." if set(found.dropped) == {pair_formats.TIE} else found.sentence,
-            action="See docs/data.md for the forms that are read.",
+            cause=found.sentence,
+            action=ADVICE[max(found.dropped, key=lambda reason: len(found.dropped[reason]))]
+            if found.dropped
+            else "See docs/data.md for the forms that are read.",
         )
     return found
 
@@ -115,8 +135,10 @@ def _seen(item: Item, known: dict[Picture, Shape | None]) -> Item | str:
         item = replace(item, **{name: replace(picture, digest=found.digest, frames=found.frames)})
     if len(shapes) == 2 and shapes[0].digest == shapes[1].digest:
         return SAME
+    if len(shapes) == 2 and shapes[0].frames != shapes[1].frames:
+        return LENGTHS
     if len(shapes) == 2 and not _alike(*shapes):
-        return SHAPES
+        return ASPECTS
     if isinstance(item, Pair) and item.mask:
         mask = _mask(item.mask, shapes[0])
         return mask if isinstance(mask, str) else replace(item, mask=mask)
@@ -127,7 +149,7 @@ def _mask(mask: Picture, of: Shape) -> Picture | str:
     """The mask with its digest, or why it is none for pictures of this shape; it may be smaller or larger than they."""
     if (found := shape(mask)) is None:
         return BROKEN_MASK
-    if not _alike(found._replace(frames=of.frames), of):  # one mask serves all frames of a clip
+    if not _alike(found, of):
         return MASK_SHAPE
     if frames(mask)[0].convert("L").getbbox() is None:
         return EMPTY_MASK
@@ -170,7 +192,7 @@ def fingerprint(source: str) -> str:
 
 def _alike(one: Shape, other: Shape) -> bool:
     aspects = [shape.width / shape.height for shape in (one, other)]
-    return one.frames == other.frames and max(aspects) / min(aspects) <= 1 + ASPECT
+    return max(aspects) / min(aspects) <= 1 + ASPECT
 
 
 def _key(item: Item) -> tuple[Any, ...]:

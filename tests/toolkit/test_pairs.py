@@ -160,7 +160,7 @@ def malformed_folders(root: Path) -> tuple[str, dict[str, int]]:
     put(root, {"chosen/5.png": A, "rejected/5.png": png(9, (8, 16)), "chosen/5.txt": "other shape"})
     put(root, {"chosen/6.png": C, "rejected/6.png": B})
     put(root, {"chosen/7.png": C, "rejected/7.png": C, "chosen/7.txt": "twins"})
-    return "", {"missing picture": 2, "broken picture": 1, "different sizes": 1, "empty prompt": 1,
+    return "", {"missing picture": 2, "broken picture": 1, "different aspect ratios": 1, "empty prompt": 1,
                 "the same picture twice": 1}  # fmt: skip
 
 
@@ -236,7 +236,8 @@ def test_a_malformed_set_gives_counts_and_reasons(tmp_path: Path, make) -> None:
     assert len(found.kept) == 1
     assert counts(found) == expected
     assert found.sentence.startswith(f"1 kept, {sum(expected.values())} dropped: ")
-    assert all(reason in found.sentence for reason in expected)
+    assert all(f"{reason}: {count} (" in found.sentence for reason, count in expected.items())
+    assert all(reason in pairs.ADVICE for reason in expected)
 
 
 def test_one_pair_may_be_told_apart_in_several_places(tmp_path: Path) -> None:
@@ -260,12 +261,25 @@ def test_one_pair_may_be_told_apart_in_several_places(tmp_path: Path) -> None:
     assert counts(pairs.read("pairs", tmp_path / "twice.jsonl")) == {"duplicate": 1}
 
 
+def test_clips_of_different_length_are_no_pair(tmp_path: Path) -> None:
+    folder = clips(tmp_path / "pair", 3)
+    Image.new("RGB", (8, 8)).save(folder / "b.webp")
+    with pytest.raises(UsageError, match="different numbers of frames: 1"):
+        pairs.read("pairs", folder / "pairs.jsonl")
+
+
+def test_a_missing_side_is_named(tmp_path: Path) -> None:
+    put(tmp_path, {"chosen/1.png": A, "chosen/1.txt": "p", "rejected/2.png": B})
+    with pytest.raises(UsageError, match=r"missing picture: 2 \(rejected/1, chosen/2\)"):
+        pairs.read("pairs", tmp_path)
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path, {"secret.png": A, "set/chosen/1.txt": "p", "set/rejected/1.png": B, "set/liked/2.txt": "p"})
     for side in ("chosen/1.png", "liked/2.png"):
         (tmp_path / "set" / side).symlink_to(tmp_path / "secret.png")
     put(tmp_path, {"set/disliked/3.png": C, "set/disliked/3.txt": "p"})
-    with pytest.raises(UsageError, match="1 path outside the folder"):
+    with pytest.raises(UsageError, match="path outside the folder: 1"):
         pairs.read("pairs", tmp_path / "set")
     assert counts(pairs.read("likes", tmp_path / "set")) == {"path outside the folder": 1}
 
@@ -275,9 +289,9 @@ def test_what_holds_nothing_usable_is_refused_with_the_reasons(tmp_path: Path) -
     tie = {"prompt": "p", "a": "a.png", "b": "b.png", "label": 0.5}
     put(tmp_path, {"ties.jsonl": lines(tie), "empty.jsonl": "", "mixed.jsonl": lines(tie, "nonsense")})
     for name, said in (
-        ("ties", "only ties"),
+        ("ties", r"tie: 1 \(line 1\).*a tie teaches nothing"),
         ("empty", "0 kept, 0 dropped"),
-        ("mixed", "1 malformed entry \\(line 2\\)"),
+        ("mixed", r"malformed entry: 1 \(line 2\)"),
     ):
         with pytest.raises(UsageError, match=said):
             pairs.read("pairs", tmp_path / f"{name}.jsonl")
