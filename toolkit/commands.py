@@ -221,8 +221,11 @@ def build_pairs(
 def check_data(source: Path, kind: pairs.Kind) -> None:
     """Print what a data set holds, and why the rest is left out."""
     found = pairs.read(kind, source)
+    masked = sum(isinstance(item, pairs.Pair) and item.mask is not None for item in found.kept)
     what = kind if len(found.kept) != 1 else kind.removesuffix("s")
     out.print(f"{_short(source)}: {len(found.kept)} {what} kept, {sum(map(len, found.dropped.values()))} dropped.")
+    if masked:
+        out.print(f"  {masked:>6}  of them with a mask")
     for reason, places in found.dropped.items():
         out.print(f"  {len(places):>6}  {reason}: {', '.join(places[:SHOWN])}{' …' if len(places) > SHOWN else ''}")
         out.print(f"          {pairs.ADVICE[reason]}")

@@ -70,7 +70,7 @@ class Data(Part):
         default=None,
         ge=0,
         le=0.5,
-        description="Share of the pairs' prompts never trained on, only measured; empty: 0.1 from 50 prompts on.",
+        description="Share of the pairs' prompts only measured, not trained; empty: 0.1 from 50 on, at most 32.",
     )
 
     @model_validator(mode="after")

@@ -13,18 +13,19 @@ from training.contracts import Examines, Policy
 from training.held_out import held_out
 
 LEAST_PROMPTS = 50  # from so many on, some are held out without being asked for
-SHARE = 0.1
+SHARE, MOST_PROMPTS = 0.1, 32  # … and never more than these: a check should not last longer than its pictures
 GLANCES = 4  # levels and noises that each pair is seen at
 WATCHED = ("accuracy", "gap_chosen", "gap_rejected")
 
 
 def split(pairs: Sequence[Pair], share: float | None, *, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """(learned, held out), by prompt; share None: a tenth where there are prompts enough, else none.
+    """(learned, held out), by prompt; share None: a tenth where there are prompts enough, at most 32; else none.
 
     Raises UsageError where a share is asked for and there is only one prompt.
     """
     if share is None:
-        share = SHARE if len({pair.prompt for pair in pairs}) >= LEAST_PROMPTS else 0.0
+        prompts = len({pair.prompt for pair in pairs})
+        share = min(SHARE, MOST_PROMPTS / prompts) if prompts >= LEAST_PROMPTS else 0.0
     return held_out(pairs, lambda pair: pair.prompt, seed=seed, share=share) if share else (list(pairs), [])
 
 

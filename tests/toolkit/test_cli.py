@@ -196,6 +196,9 @@ def test_a_data_set_is_checked_in_words(call, tmp_path: Path) -> None:
     assert code == 0
     assert said.splitlines()[0] == "mine: 1 pair kept, 1 dropped."
     assert "1  missing picture: rejected/2" in said
+    line = {"prompt": "a cat", "chosen": "chosen/1.png", "rejected": "rejected/1.png", "mask": "rejected/1.png"}
+    (tmp_path / "mine" / "masked.jsonl").write_text(json.dumps(line))
+    assert "1  of them with a mask" in call("pairs", "check", "mine/masked.jsonl")[1]
     code, _, complaint = call("pairs", "check", "mine", "--kind", "likes")
     assert code == 2
     assert "`liked/` and `disliked/`" in complaint

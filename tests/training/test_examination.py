@@ -45,6 +45,8 @@ def test_a_prompt_is_learned_or_held_out_never_both(count: int, share: float, se
 def test_unasked_a_tenth_is_held_out_where_there_are_prompts_enough() -> None:
     assert split(pairs_of(LEAST_PROMPTS - 1), None, seed=1)[1] == []
     assert len(split(pairs_of(LEAST_PROMPTS), None, seed=1)[1]) == 2 * 5
+    assert len(prompts(split(pairs_of(1000), None, seed=1)[1])) == 32
+    assert len(prompts(split(pairs_of(1000), 0.1, seed=1)[1])) == 100
     assert split(pairs_of(LEAST_PROMPTS), 0.0, seed=1) == (pairs_of(LEAST_PROMPTS), [])
     with pytest.raises(UsageError, match="same prompt, so none can be kept back"):
         split(pairs_of(1), 0.1, seed=1)
