@@ -108,6 +108,8 @@ def test_a_run_never_learns_from_what_it_holds_out_and_learns_the_same_from_the_
         assert torch.equal(one.chosen, other.chosen)
         assert torch.equal(first.normal("noise", (3,)), second.normal("noise", (3,)))
     assert without.examine() == {}
+    _, apart = with_check.examine._batches.micro_batch(0, 0)  # type: ignore[attr-defined]
+    assert apart.seed != first.seed  # so its noise is not that of the first update's samples
 
 
 def test_a_fresh_lora_knows_nothing_of_them_and_a_trained_one_does(tmp_path: Path, folder_of_pairs) -> None:
