@@ -221,9 +221,14 @@ def build_pairs(
 def check_data(source: Path, kind: pairs.Kind) -> None:
     """Print what a data set holds, and why the rest is left out."""
     found = pairs.read(kind, source)
-    out.print(f"{_short(source)}: {len(found.kept)} {kind} kept, {sum(map(len, found.dropped.values()))} dropped.")
+    masked = sum(isinstance(item, pairs.Pair) and item.mask is not None for item in found.kept)
+    what = kind if len(found.kept) != 1 else kind.removesuffix("s")
+    out.print(f"{_short(source)}: {len(found.kept)} {what} kept, {sum(map(len, found.dropped.values()))} dropped.")
+    if masked:
+        out.print(f"  {masked:>6}  of them with a mask")
     for reason, places in found.dropped.items():
         out.print(f"  {len(places):>6}  {reason}: {', '.join(places[:SHOWN])}{' …' if len(places) > SHOWN else ''}")
+        out.print(f"          {pairs.ADVICE[reason]}")
 
 
 def find(name: str, runs: Path | None) -> RunFolder:
@@ -236,7 +241,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
 
     Raises UsageError.
     """
-    parsed = {}
+    parsed, places = {}, ("prompts.", *(f"data.{kind}" for kind in pairs.KINDS))
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator or not key:
@@ -245,7 +250,7 @@ def overrides(settings: list[str]) -> dict[str, Any]:
             parsed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"The value of `--set {setting}` cannot be read: {error}") from error
-        if value and key.startswith(("prompts.", "data.")) and not value.startswith(prompts.DEMO):
+        if value and key.startswith(places) and not value.startswith(prompts.DEMO):
             parsed[key] = str(Path(value).expanduser().resolve())
     return parsed
 

@@ -77,11 +77,13 @@ def _plain_line(console: Console, event: dict[str, Any]) -> None:
 
 
 def check_line(event: dict[str, Any]) -> str:
-    """One line for a check: the two rewards, and every guard that is not at rest."""
+    """One line for a check: the two rewards, held-out pairs if any, and every guard that is not at rest."""
     values = event["values"]
     shown = [
         f"{name} {values[key]:+.3f}" for name, key in (("reward", "reward"), ("second", "second")) if key in values
     ]
+    if (right := values.get("held_out_accuracy")) is not None:
+        shown.append(f"held-out pairs {right:.0%}")
     worries = [light["sentence"] for light in event["guards"].values() if light["state"] != "ok"]
     worries += event.get("alarms", [])
     return f"check at {event['update']:>4}:  {'  '.join(shown)}  {' '.join(worries) or 'all guards ok'}"

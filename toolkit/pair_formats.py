@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,57 +14,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.errors import UsageError
+from toolkit.pair_items import Item, Like, Pair, Photo, Picture, parquet_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 CAPTIONS = "captions.jsonl"  # {"file": "a.png", "prompt": "..."} a line, instead of a .txt beside each picture
 CHOSEN, REJECTED = ("chosen", "win", "w"), ("rejected", "lose", "l")
 NO_PICTURE, NO_ENTRY, OUTSIDE, TIE = "missing picture", "malformed entry", "path outside the folder", "tie"
-PYARROW = "Reading a .parquet table needs pyarrow, which is not installed."
+NO_MASK = "missing mask"
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture or an animation in a file, or in one cell of a table. `digest` names its bytes once they were read."""
-
-    path: Path
-    row: int = -1
-    column: str = ""
-    digest: str = ""
-
-    def read(self) -> bytes:
-        """Its bytes. Raises OSError."""
-        return self.path.read_bytes() if self.row < 0 else _cell(self.path, self.row, self.column)
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A picture that is as it should be, or, in `Like`, that was judged."""
-
-    prompt: str
-    picture: Picture
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Like(Photo):
-    """One picture, liked or not."""
-
-    liked: bool = True
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two pictures of one prompt. margin: by how much the chosen one should win; scores: of (chosen, rejected)."""
-
-    prompt: str
-    chosen: Picture
-    rejected: Picture
-    weight: float = 1.0
-    margin: float = 0.0
-    scores: tuple[float, float] | None = None
-
-
-Item = Pair | Photo
 Found = Iterator[tuple[str, Item | str]]
 
 
@@ -84,6 +40,7 @@ class _PairLine(_Line):
     margin: float = Field(default=0.0, allow_inf_nan=False)
     score_chosen: float | None = Field(default=None, allow_inf_nan=False)
     score_rejected: float | None = Field(default=None, allow_inf_nan=False)
+    mask: str = ""
 
 
 class _PhotoLine(_Line):
@@ -153,9 +110,12 @@ def _pair(root: Path, line: _PairLine) -> Item | str:
     chosen, rejected = _inside(root, second if swapped else first), _inside(root, first if swapped else second)
     if isinstance(chosen, str) or isinstance(rejected, str):
         return chosen if isinstance(chosen, str) else str(rejected)
+    mask = _inside(root, line.mask) if line.mask else None
+    if isinstance(mask, str):
+        return NO_MASK if mask == NO_PICTURE else mask
     has_scores = line.score_chosen is not None and line.score_rejected is not None
     scores = (float(line.score_chosen or 0), float(line.score_rejected or 0)) if has_scores else None
-    return Pair(line.prompt, chosen, rejected, line.weight, line.margin, scores)
+    return Pair(line.prompt, chosen, rejected, line.weight, line.margin, scores, mask)
 
 
 def _photo(root: Path, line: _PhotoLine) -> Item | str:
@@ -186,7 +146,7 @@ def _from_sides(chosen: Path, rejected: Path) -> Found:
     for stem in sorted({*better, *worse}):
         both = (better.get(stem), worse.get(stem))
         if both[0] is None or both[1] is None:
-            yield stem, NO_PICTURE
+            yield f"{(chosen if both[0] is None else rejected).name}/{stem}", NO_PICTURE
         elif any(path and not _is_below(path) for path in both):
             yield stem, OUTSIDE
         else:
@@ -258,7 +218,7 @@ def _ranks(entry: Mapping[str, Any]) -> list[float]:
 
 def _from_table(source: Path) -> Found:
     """Pick-a-Pic: jpg_0, jpg_1, caption, label_0 (1, 0 or 0.5), has_label."""
-    table = _parquet(source)
+    table = parquet_file(source)
     names = set(table.schema_arrow.names)
     if not {"jpg_0", "jpg_1", "caption", "label_0"} <= names:
         raise unknown(source, "a table with the columns jpg_0, jpg_1, caption and label_0")
@@ -271,25 +231,3 @@ def _from_table(source: Path) -> Found:
         else:
             chosen, rejected = sides if label == 1 else reversed(sides)
             yield f"row {row}", Pair((entry["caption"] or "").strip(), chosen, rejected)
-
-
-def _cell(path: Path, row: int, column: str) -> bytes:
-    """One value, reading no more than its row group."""
-    table, first = _parquet(path), 0
-    for group in range(table.num_row_groups):
-        size = table.metadata.row_group(group).num_rows
-        if row < first + size:
-            return table.read_row_group(group, columns=[column])[column][row - first].as_py() or b""
-        first += size
-    raise OSError(f"{path.name} has no row {row}")
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowInvalid, parquet
-    except ImportError:
-        raise UsageError(PYARROW, action="pip install palate[data]") from None
-    try:
-        return parquet.ParquetFile(path)
-    except ArrowInvalid as error:
-        raise UsageError(f"`{path.name}` is not a whole parquet table.", action="Download it again.") from error

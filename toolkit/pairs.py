@@ -18,7 +18,8 @@ from PIL import Image, ImageOps, ImageSequence
 
 from toolkit import pair_formats
 from toolkit.errors import UsageError
-from toolkit.pair_formats import Found, Item, Like, Pair, Photo, Picture
+from toolkit.pair_formats import Found
+from toolkit.pair_items import Item, Like, Pair, Photo, Picture
 
 Kind = Literal["pairs", "photos", "likes"]
 KINDS: tuple[Kind, ...] = ("pairs", "photos", "likes")
@@ -27,8 +28,27 @@ READERS: dict[str, Callable[[Path], Found]] = {
     "photos": pair_formats.photos,
     "likes": pair_formats.likes,
 }
-EMPTY, BROKEN, SHAPES, SAME = "empty prompt", "broken picture", "different sizes", "the same picture twice"
+EMPTY, BROKEN, SAME = "empty prompt", "broken picture", "the same picture twice"
+ASPECTS, LENGTHS = "different aspect ratios", "different numbers of frames"
 TWICE, CONTRADICTION = "duplicate", "contradictory labels"
+BROKEN_MASK, MASK_SHAPE, EMPTY_MASK = "broken mask", "mask of another aspect", "empty mask"
+ADVICE = {
+    pair_formats.NO_PICTURE: "Add the files, or take the entries out.",
+    pair_formats.NO_ENTRY: "See docs/data.md for what an entry looks like.",
+    pair_formats.OUTSIDE: "Copy the files into the folder.",
+    pair_formats.TIE: "Say which side is better, or leave them out: a tie teaches nothing.",
+    pair_formats.NO_MASK: "Add the masks, or take the word `mask` out of the entries.",
+    EMPTY: "Write their captions: NAME.txt beside NAME.png, or `prompt` in the entry.",
+    BROKEN: "Save them again, as .png for instance; downloads may be cut short.",
+    SAME: "Give two different pictures.",
+    ASPECTS: "Cut both sides alike; only their size may differ.",
+    LENGTHS: "Cut both clips to the same number of frames.",
+    TWICE: "Nothing is lost; `weight: 2` lets an entry count twice.",
+    CONTRADICTION: "Keep the entry you mean, or give each a mask of its own.",
+    BROKEN_MASK: "Save the masks again as .png.",
+    MASK_SHAPE: "Give the masks the aspect ratio of their pictures.",
+    EMPTY_MASK: "Paint white where the two pictures are to be compared.",
+}
 ASPECT = 0.02  # by how much the two aspect ratios of a pair may differ; both are cut to the base's size
 SHOWN = 3  # places that are named of each reason
 
@@ -53,7 +73,7 @@ class Findings:
     def sentence(self) -> str:
         """Counts, reasons and the first places of each."""
         lost = sum(map(len, self.dropped.values()))
-        reasons = [f"{len(places)} {reason} ({_some(places)})" for reason, places in self.dropped.items()]
+        reasons = [f"{reason}: {len(places)} ({_some(places)})" for reason, places in self.dropped.items()]
         return f"{len(self.kept)} kept, {lost} dropped" + (f": {'; '.join(reasons)}." if reasons else ".")
 
 
@@ -72,8 +92,10 @@ def read(kind: Kind, source: str | Path) -> Findings:
     if not found.kept:
         raise UsageError(
             f"`{source}` holds no usable {kind}.",
-            cause="It holds only ties." if set(found.dropped) == {pair_formats.TIE} else found.sentence,
-            action="See docs/data.md for the forms that are read.",
+            cause=found.sentence,
+            action=ADVICE[max(found.dropped, key=lambda reason: len(found.dropped[reason]))]
+            if found.dropped
+            else "See docs/data.md for the forms that are read.",
         )
     return found
 
@@ -110,12 +132,28 @@ def _seen(item: Item, known: dict[Picture, Shape | None]) -> Item | str:
         if (found := known[picture]) is None:
             return BROKEN
         shapes.append(found)
-        item = replace(item, **{name: replace(picture, digest=found.digest)})
+        item = replace(item, **{name: replace(picture, digest=found.digest, frames=found.frames)})
     if len(shapes) == 2 and shapes[0].digest == shapes[1].digest:
         return SAME
+    if len(shapes) == 2 and shapes[0].frames != shapes[1].frames:
+        return LENGTHS
     if len(shapes) == 2 and not _alike(*shapes):
-        return SHAPES
+        return ASPECTS
+    if isinstance(item, Pair) and item.mask:
+        mask = _mask(item.mask, shapes[0])
+        return mask if isinstance(mask, str) else replace(item, mask=mask)
     return item
+
+
+def _mask(mask: Picture, of: Shape) -> Picture | str:
+    """The mask with its digest, or why it is none for pictures of this shape; it may be smaller or larger than they."""
+    if (found := shape(mask)) is None:
+        return BROKEN_MASK
+    if not _alike(found, of):
+        return MASK_SHAPE
+    if frames(mask)[0].convert("L").getbbox() is None:
+        return EMPTY_MASK
+    return replace(mask, digest=found.digest)
 
 
 def shape(picture: Picture) -> Shape | None:
@@ -154,12 +192,12 @@ def fingerprint(source: str) -> str:
 
 def _alike(one: Shape, other: Shape) -> bool:
     aspects = [shape.width / shape.height for shape in (one, other)]
-    return one.frames == other.frames and max(aspects) / min(aspects) <= 1 + ASPECT
+    return max(aspects) / min(aspects) <= 1 + ASPECT
 
 
 def _key(item: Item) -> tuple[Any, ...]:
     if isinstance(item, Pair):
-        return (item.prompt, item.chosen.digest, item.rejected.digest)
+        return (item.prompt, item.chosen.digest, item.rejected.digest, item.mask.digest if item.mask else "")
     return (
         (item.prompt, item.picture.digest, item.liked) if isinstance(item, Like) else (item.prompt, item.picture.digest)
     )
@@ -169,7 +207,7 @@ def _opposite(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """The key of an item that says the contrary."""
     if len(key) < 3:
         return None
-    return (*key[:2], not key[2]) if isinstance(key[2], bool) else (key[0], key[2], key[1])
+    return (*key[:2], not key[2]) if isinstance(key[2], bool) else (key[0], key[2], key[1], key[3])
 
 
 def _some(places: tuple[str, ...]) -> str:

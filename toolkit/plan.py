@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit import catalogue, hub_access, launch, pairs, prompts
 from toolkit.errors import PalateError, UsageError
-from toolkit.pair_formats import Item, Pair
+from toolkit.pair_items import Item, Pair
 from toolkit.recipe import Recipe
 
 LEAST_FREE_BYTES = 25 * 2**20  # not even the demo does with less; a run works out what it needs once it is started
@@ -26,6 +26,7 @@ def preflight(recipe: Recipe, output: Path | None = None) -> None:
         texts["train"] = {item.prompt for item in items}
         if "scores" in catalogue.find("methods", recipe.method.name).needs:
             _check_scores(items)
+        _check_frames(items, recipe)
     for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if shared := sorted(texts[first] & texts[second]):
             raise UsageError(
@@ -63,6 +64,18 @@ def _check_scores(items: Sequence[Item]) -> None:
         raise UsageError(
             f"The method weighs pairs by their scores, and {without} of {len(items)} pairs have none.",
             action="Give each line `score_chosen` and `score_rejected`, as `palate pairs build` does.",
+        )
+
+
+def _check_frames(items: Sequence[Item], recipe: Recipe) -> None:
+    """A base that makes clips learns from clips; one that makes pictures takes an animation's first frame."""
+    wanted = (catalogue.find("bases", recipe.base.name).defaults() | recipe.base.settings).get("frames") or 0
+    if short := sum(any(picture.frames < wanted for picture in item.pictures) for item in items):
+        raise UsageError(
+            f"`{recipe.base.name}` makes clips of {wanted} frames, and {short} of {len(items)} {recipe.data.kind} "
+            "have fewer.",
+            cause="A still picture is a clip of one frame.",
+            action="Give longer animations (docs/data.md), or set `base.frames` lower.",
         )
 
 

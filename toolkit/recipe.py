@@ -52,7 +52,7 @@ class Recipe(Part):
             mode="json", exclude={"name": True, "trackers": True, "validation": {"batch_size": True}}
         )
         content["prompts"] = {role: prompts.fingerprint(source) for role, source in self.prompts}
-        content["data"] = {kind: pairs.fingerprint(source) for kind, source in self.data if source}
+        content["data"] |= {kind: pairs.fingerprint(source) for kind, source in self.data.sources.items()}
         for pair in content["words"]:
             if learned := pair.pop("learned"):
                 pair["learned"] = pairs.fingerprint(learned)
@@ -93,14 +93,14 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
         raise UsageError(f"The recipe `{path}` cannot be read: {error}", action="Check its indentation.") from error
     recipe = parse(content, overrides)
     lists = {k: v if v.startswith(prompts.DEMO) else str((path.parent / v).resolve()) for k, v in recipe.prompts}
-    data = {kind: source and str((path.parent / Path(source).expanduser()).resolve()) for kind, source in recipe.data}
+    data = recipe.data.moved(lambda source: str((path.parent / Path(source).expanduser()).resolve()))
     words = tuple(
         pair.model_copy(
             update={"learned": pair.learned and str((path.parent / Path(pair.learned).expanduser()).resolve())}
         )
         for pair in recipe.words
     )
-    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": Data(**data), "words": words})
+    return recipe.model_copy(update={"prompts": Prompts(**lists), "data": data, "words": words})
 
 
 def check(recipe: Recipe) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
@@ -59,22 +59,48 @@ class Data(Part):
     pairs: str = Field(default="", description="Preference pairs: a folder, .jsonl, .json or .parquet file.")
     photos: str = Field(default="", description="Pictures with captions: a folder or a .jsonl file.")
     likes: str = Field(default="", description="Pictures liked or disliked one by one: a folder or a .jsonl file.")
+    prompt_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of samples trained with the empty prompt, the other end of guidance: 0.1 is usual; 0: none.",
+    )
+
+    held_out: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        description="Share of the pairs' prompts only measured, not trained; empty: 0.1 from 50 on, at most 32.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Data:
-        if sum(bool(source) for _, source in self) > 1:
+        if len(self.sources) > 1:
             raise ValueError("a run learns from `pairs`, `photos` or `likes`, not from several of them")
+        if self.prompt_dropout and not self.sources:
+            raise ValueError("`prompt_dropout` is for `pairs`, `photos` or `likes`, and there are none")
+        if self.held_out and not self.pairs:
+            raise ValueError("`held_out` keeps back some of the `pairs`, and there are none")
         return self
+
+    @property
+    def sources(self) -> dict[pairs.Kind, str]:
+        """What is given, and where it lies; at most one."""
+        return {kind: source for kind in pairs.KINDS if (source := getattr(self, kind))}
 
     @property
     def kind(self) -> pairs.Kind | None:
         """Which of them is given."""
-        return next((kind for kind in pairs.KINDS if getattr(self, kind)), None)
+        return next(iter(self.sources), None)
 
     @property
     def source(self) -> str:
         """Where it lies."""
-        return getattr(self, self.kind) if self.kind else ""
+        return next(iter(self.sources.values()), "")
+
+    def moved(self, place: Callable[[str], str]) -> Data:
+        """The same with its source where `place` says."""
+        return self.model_copy(update={kind: place(source) for kind, source in self.sources.items()})
 
 
 class Lora(Part):

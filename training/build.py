@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,14 @@ from toolkit.errors import UsageError
 from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
 from toolkit.words import WordPair
-from training import learned_words, lora_loading, tables
+from training import examination, learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
+from training.contracts import Conditioning, Examines
+from training.examination import Examination
 from training.latent_cache import LatentCache
-from training.picture_batches import BATCHES, pictures_of
+from training.picture_batches import BATCHES
+from training.randomness import key
 from training.text_cache import ConditioningCache
 from training.trainer import Parts
 from training.validation import VALIDATION, Panel, Renderer
@@ -33,6 +36,7 @@ class Stage:
 
     policy: Policy
     encode: ConditioningCache
+    nothing: Callable[[], Conditioning]  # what true guidance guides away from, kept as prompts are
 
     def renderer(self, recipe: Recipe, purpose: str, *, steps: int | None = None) -> Renderer:
         """Renders with the recipe's validation settings; `purpose` separates the seeds."""
@@ -62,7 +66,7 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
     policy = Policy(
         base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype, encode_nothing=nothing
     )  # fmt: skip
-    return Stage(policy, encode)
+    return Stage(policy, encode, nothing)
 
 
 def _kept_in(kind: str, identity: str) -> Path | None:
@@ -83,9 +87,11 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     reward, second = (taught(section, recipe.words) for section in (recipe.reward, recipe.validation.scorer))
     built = stage(recipe, accelerator.device)
     validation, train = prompts.read(recipe.prompts.validation), prompts.read(recipe.prompts.train)
-    items = pairs.read(recipe.data.kind, recipe.data.source).kept if recipe.data.kind else ()
+    items, unseen = _data(recipe)
     learned = [item.prompt for item in items] if items else [prompt.text for prompt in train]
-    built.encode.prepare([*learned, *(prompt.text for prompt in validation)])
+    built.encode.prepare([*learned, *(item.prompt for item in unseen), *(prompt.text for prompt in validation)])
+    if recipe.data.prompt_dropout:
+        built.nothing()
     built.policy.release_text()
     reward, second = (on_device(scorer, accelerator.device) for scorer in (reward, second))
     return Parts(
@@ -98,12 +104,31 @@ def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
             validation, recipe.words, {"reward": reward, "second": second}, among=train, device=accelerator.device
         ),
         prompts=[prompt.text for prompt in validation],
+        examine=_examination(recipe, built, method, unseen) if unseen and isinstance(method, Examines) else dict,
     )
 
 
+def _data(recipe: Recipe) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(what is learned from, the pairs held out), both empty where pictures are drawn."""
+    if recipe.data.kind is None:
+        return (), ()
+    items: Any = pairs.read(recipe.data.kind, recipe.data.source).kept
+    if recipe.data.kind != "pairs":
+        return items, ()
+    return examination.split(items, recipe.data.held_out, seed=recipe.training.seed)
+
+
+def _examination(recipe: Recipe, built: Stage, method: Examines, unseen: Sequence[Any]) -> Examination:
+    size = examination.batch_size(len(unseen), recipe.training.batch_size)
+    seed = key(recipe.training.seed, "examination")
+    batches = batches_of("pairs", unseen, recipe, built, batch_size=size, accumulation=1, seed=seed)
+    return Examination(method, built.policy, batches, len(unseen) * examination.GLANCES // size)
+
+
 def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Accelerator) -> Batches:
+    dropout = {"prompt_dropout": recipe.data.prompt_dropout, "nothing": built.nothing} if recipe.data.kind else {}
     return batches_of(
-        recipe.data.kind, items, recipe, built,
+        recipe.data.kind, items, recipe, built, **dropout,
         batch_size=recipe.training.batch_size,
         accumulation=recipe.training.gradient_accumulation,
         sharding=Sharding(accelerator.process_index, accelerator.num_processes),
@@ -113,11 +138,11 @@ def _batches(recipe: Recipe, built: Stage, items: Sequence[Any], accelerator: Ac
 def batches_of(kind: Kind | None, items: Sequence[Any], recipe: Recipe, built: Stage, **options: Any) -> Batches:
     """Of prompts, or of a kind of pictures, which are encoded here; the recipe gives words and seed."""
     base, device = built.policy.base, built.policy.device
-    options |= {"seed": recipe.training.seed, "device": device}
+    options = {"seed": recipe.training.seed, "device": device} | options
     if kind is None:
         return PromptBatches(items, recipe.words, built.encode, **options)
     latents = LatentCache(base, folder=_kept_in("latents", base.latents_id), device=device)
-    latents.prepare(picture for item in items for picture in pictures_of(item))
+    latents.prepare(picture for item in items for picture in item.pictures)
     return BATCHES[kind](items, recipe.words, built.encode, latents, **options)
 
 

@@ -51,7 +51,8 @@ class PairBatch(PromptBatch):
     """B pairs of latents [B, *latent_shape], the chosen one preferred.
 
     weights [B]: how much a pair counts; margins [B]: by how much its logit should win, in the method's own units;
-    scores [B, 2] of (chosen, rejected): what a scorer gave, in [0, 1] over the whole set; 0.5 where it gave nothing.
+    scores [B, 2] of (chosen, rejected): what a scorer gave, in [0, 1] over the whole set; 0.5 where it gave nothing;
+    focus [B, 1, …, h, w]: where the sides are compared, of mean 1 per pair; None: everywhere alike.
     """
 
     chosen: Tensor
@@ -59,6 +60,7 @@ class PairBatch(PromptBatch):
     weights: Tensor
     margins: Tensor
     scores: Tensor
+    focus: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,15 @@ class Remembers(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
+        ...
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A method for pairs that can say what it thinks of some without learning from them."""
+
+    def examine(self, policy: Policy, batch: PairBatch, rng: Rng) -> Mapping[str, Tensor]:
+        """Of each pair [B], no gradient: `accuracy`, ties counting half, `gap_chosen` and `gap_rejected`."""
         ...
 
 

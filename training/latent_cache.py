@@ -6,6 +6,7 @@ On disk they are found by their own bytes, so that a renamed or moved picture is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -58,6 +59,19 @@ def fitted(picture: Picture, size: tuple[int, int], frames: int = 0) -> Tensor:
         )
     cut = [to_tensor(ImageOps.fit(frame, size, Image.Resampling.LANCZOS)) for frame in shown[: frames or 1]]
     return torch.stack(cut) if frames else cut[0]
+
+
+@lru_cache(maxsize=4096)  # a mask is read once, not in every epoch
+def focus(mask: Picture, grid: tuple[int, int]) -> Tensor:
+    """What each place of a latent counts, [h, w] of mean 1: M / mean(M), M the mask's mean over the place, white 1.
+
+    The mask is cut around its middle as its pictures are. All zero where that leaves nothing of its white.
+    """
+    rows, columns = grid
+    levels = pairs.frames(mask)[0].convert("L").convert("F")  # floats: no place is rounded to black
+    cut = ImageOps.fit(levels, (columns, rows), Image.Resampling.BOX)
+    share = to_tensor(cut)[0] / 255
+    return share / share.mean().clamp(min=torch.finfo(share.dtype).tiny)
 
 
 def whole(picture: Picture) -> Tensor:

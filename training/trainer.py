@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,7 @@ class Parts:
     renderer: Renderer
     panel: Panel
     prompts: list[str]  # of validation, in the panel's order
+    examine: Callable[[], Mapping[str, float]] = dict  # what is measured at each check beside the pictures
 
 
 class Trainer:
@@ -182,7 +183,9 @@ class Trainer:
         if self.is_main:
             self._log.write("phase", name="checking pictures", update=self.update)
             images = self._render()
-            check = guards.Check(self.update, events.plain(self.parts.panel.measure(images)))
+            check = guards.Check(
+                self.update, events.plain({**self.parts.panel.measure(images), **self.parts.examine()})
+            )
             self._checks.append(check)
             lights = guards.lights(check, self._checks[0])
             paths = previews.save(

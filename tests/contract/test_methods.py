@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from training.rewards import REWARDS
 
 QUICK = {  # whichever of these a method has; the levels are ones that a noise-predicting family has too
     "rollout_steps": 3, "first_step": 1, "last_step": 2, "guidance_scale": 1.0, "shift": 1.0,
-    "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7,
+    "margin": None, "sigma_low": 0.5, "sigma_high": 0.85, "known_share": 0.7, "inversion_steps": 3,
     "group_size": 4, "minibatches": 2, "window_size": 1, "least_history": 4, "levels": 2, "mask_below": 0.0,
 }  # fmt: skip
 WORDS = [WordPair(positive="3d render", negative="line art"), WordPair(positive="sharp", negative="blurry")]
@@ -185,11 +186,11 @@ class Training:
             self.method.load_state_dict(state[2])
 
 
-@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v"], indirect=True)
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "tiny_unet_v", "wan", "cogvideox"], indirect=True)
 def test_two_updates_change_the_lora_alone_and_a_resume_between_them_changes_nothing(
     method_name: str, policy: Policy, fitting
 ) -> None:
-    """On flow, noise and v prediction; bit for bit, optimizer and what the method remembers included."""
+    """On flow, noise and v prediction, pictures and clips; bit for bit, optimizer and the method's memory included."""
     frozen = {name: p.detach().clone() for name, p in policy.network.named_parameters() if "lora_" not in name}
     fresh, straight = policy.adapter_state(), Training(quick_method(method_name, policy), policy, fitting)
     straight.update(0)
@@ -275,6 +276,23 @@ def test_a_fresh_lora_is_the_base_bit_for_bit(policy: Policy) -> None:
     (first, _) = method.losses(policy, None, batch_for(policy, method), Rng(7, 1, (0, 1)))
     for name in ("logit", "gap_chosen", "gap_rejected"):
         assert torch.equal(first.metrics[name], torch.zeros(2)), name
+
+
+@pytest.mark.parametrize("base_name", ["demo", "tiny_unet", "wan", "cogvideox"], indirect=True)
+def test_a_white_mask_changes_no_bit_of_a_real_network_s_gradient(policy: Policy) -> None:
+    """Pictures and clips; a mask of one half does."""
+    method = quick_method("dpo", policy)
+    batch, rng = batch_for(policy, method), Rng(7, 1, (0, 1))
+    half = torch.ones(2, *[1] * (len(policy.latent_shape) - 2), *policy.latent_shape[-2:])
+    half[..., : half.shape[-1] // 2] = 0
+    found = []
+    for focus in (None, torch.ones_like(half), 2 * half):
+        policy.network.zero_grad(set_to_none=True)
+        for report in method.losses(policy, None, replace(batch, focus=focus), rng):
+            report.loss.backward()
+        found.append({name: parameter.grad.clone() for name, parameter in policy.trainable().items()})
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert distance(found[2], found[0]) > 0.1
 
 
 @pytest.mark.parametrize("name", ["dpo", "inpo", "kto", "latent_reward"])

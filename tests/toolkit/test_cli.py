@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import toolkit
+from toolkit import pairs
 
 HOME = str(Path(toolkit.__file__).parents[1])
 RECIPE = "words: {positive: 3d render, negative: line art}\n"
@@ -155,6 +157,35 @@ def test_ctrl_c_before_anything_started_is_exit_code_130(tmp_path: Path) -> None
     assert "Stopped." in err
 
 
+SIDES = {"chosen": "a.png", "rejected": "b.png"}
+MALFORMED = {
+    "a missing side": ({**SIDES, "rejected": "gone.png"}, "missing picture"),
+    "another aspect": ({**SIDES, "rejected": "tall.png"}, "different aspect ratios"),
+    "a contradiction": ({"chosen": "b.png", "rejected": "a.png"}, "contradictory labels"),
+    "a tie": ({"a": "a.png", "b": "b.png", "label": 0.5}, "tie"),
+    "a torn picture": ({**SIDES, "rejected": "torn.png"}, "broken picture"),
+}
+
+
+@pytest.mark.parametrize("usable", [True, False])
+@pytest.mark.parametrize(("entry", "reason"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_set_of_pairs_is_told_of_in_words(call, tmp_path: Path, entry, reason: str, usable: bool) -> None:
+    """What is wrong, how often, where and what to do; 0 while some of it is usable, 2 when nothing is."""
+    for name, size in (("a", (8, 8)), ("b", (16, 16)), ("c", (8, 8)), ("tall", (8, 16))):
+        Image.effect_noise(size, 10 + ord(name[0])).save(tmp_path / f"{name}.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    lines = [{"prompt": "p", **entry}] + [{"prompt": "p", **SIDES}] * (reason == "contradictory labels")
+    lines += [{"prompt": "p", "chosen": "a.png", "rejected": "c.png"}] * usable
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    code, said, complaint = call("pairs", "check", "pairs.jsonl")
+    told = said if usable else complaint
+    assert code == (0 if usable else 2)
+    assert reason in told
+    assert "line 1" in told
+    assert pairs.ADVICE[reason] in told
+    assert "Traceback" not in said + complaint
+
+
 def test_a_data_set_is_checked_in_words(call, tmp_path: Path) -> None:
     for side, colour in (("chosen", 10), ("rejected", 200)):
         (tmp_path / "mine" / side).mkdir(parents=True)
@@ -163,8 +194,11 @@ def test_a_data_set_is_checked_in_words(call, tmp_path: Path) -> None:
     (tmp_path / "mine" / "chosen" / "2.png").write_bytes(b"")
     code, said, _ = call("pairs", "check", "mine")
     assert code == 0
-    assert said.splitlines()[0] == "mine: 1 pairs kept, 1 dropped."
-    assert "1  missing picture: 2" in said
+    assert said.splitlines()[0] == "mine: 1 pair kept, 1 dropped."
+    assert "1  missing picture: rejected/2" in said
+    line = {"prompt": "a cat", "chosen": "chosen/1.png", "rejected": "rejected/1.png", "mask": "rejected/1.png"}
+    (tmp_path / "mine" / "masked.jsonl").write_text(json.dumps(line))
+    assert "1  of them with a mask" in call("pairs", "check", "mine/masked.jsonl")[1]
     code, _, complaint = call("pairs", "check", "mine", "--kind", "likes")
     assert code == 2
     assert "`liked/` and `disliked/`" in complaint

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from toolkit import pairs, recipe
+from toolkit import catalogue, pairs, recipe
 from toolkit.errors import UsageError
 from toolkit.pairs import Findings, Like, Pair, Photo
 from toolkit.plan import preflight
@@ -160,7 +160,7 @@ def malformed_folders(root: Path) -> tuple[str, dict[str, int]]:
     put(root, {"chosen/5.png": A, "rejected/5.png": png(9, (8, 16)), "chosen/5.txt": "other shape"})
     put(root, {"chosen/6.png": C, "rejected/6.png": B})
     put(root, {"chosen/7.png": C, "rejected/7.png": C, "chosen/7.txt": "twins"})
-    return "", {"missing picture": 2, "broken picture": 1, "different sizes": 1, "empty prompt": 1,
+    return "", {"missing picture": 2, "broken picture": 1, "different aspect ratios": 1, "empty prompt": 1,
                 "the same picture twice": 1}  # fmt: skip
 
 
@@ -174,6 +174,26 @@ def malformed_lines(root: Path) -> tuple[str, dict[str, int]]:
         {"prompt": "q", "a": "a.png", "b": "b.png", "label": 0.5}, {**good, "rejected": "nowhere.png"}, "[1, 2]",
     )})  # fmt: skip
     return "", {"duplicate": 1, "malformed entry": 4, "missing picture": 2, "path outside the folder": 2, "tie": 1}
+
+
+def masked(root: Path) -> tuple[str, dict[str, int]]:
+    put(
+        root,
+        {"a.png": A, "b.png": B, "good.png": png(255, (16, 16)), "black.png": black(), "wide.png": png(9, (16, 8))},
+    )
+    put(root, {"torn.png": png(9)[:50]})
+    names = ("good.png", "black.png", "wide.png", "torn.png", "gone.png", "../out.png")
+    put(root, {"pairs.jsonl": lines(
+        *({"prompt": "p", "chosen": "a.png", "rejected": "b.png", "mask": name} for name in names)
+    )})  # fmt: skip
+    return "", {"broken mask": 1, "empty mask": 1, "mask of another aspect": 1, "missing mask": 1,
+                "path outside the folder": 1}  # fmt: skip
+
+
+def black() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def contradictory(root: Path) -> tuple[str, dict[str, int]]:
@@ -207,14 +227,51 @@ def jpeg() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("make", [malformed_folders, malformed_lines, contradictory, not_pictures, hpd_with_holes])
+@pytest.mark.parametrize(
+    "make", [malformed_folders, malformed_lines, masked, contradictory, not_pictures, hpd_with_holes]
+)
 def test_a_malformed_set_gives_counts_and_reasons(tmp_path: Path, make) -> None:
     name, expected = make(tmp_path)
     found = pairs.read("pairs", tmp_path / name)
     assert len(found.kept) == 1
     assert counts(found) == expected
     assert found.sentence.startswith(f"1 kept, {sum(expected.values())} dropped: ")
-    assert all(reason in found.sentence for reason in expected)
+    assert all(f"{reason}: {count} (" in found.sentence for reason, count in expected.items())
+    assert all(reason in pairs.ADVICE for reason in expected)
+
+
+def test_one_pair_may_be_told_apart_in_several_places(tmp_path: Path) -> None:
+    """This hand is worse, that face is better: no duplicate and no contradiction, unless the place is the same."""
+    put(tmp_path, {"a.png": A, "b.png": B, "hand.png": png(200), "face.png": png(100), "copy.png": png(200)})
+    one = {"prompt": "p", "chosen": "a.png", "rejected": "b.png"}
+    other = {"prompt": "p", "chosen": "b.png", "rejected": "a.png"}
+    put(tmp_path, {
+        "apart.jsonl": lines(one, {**one, "mask": "hand.png"}, {**other, "mask": "face.png"}),
+        "both.jsonl": lines(one, {**one, "mask": "hand.png"}, {**other, "mask": "copy.png"}),
+        "twice.jsonl": lines({**one, "mask": "hand.png"}, {**one, "mask": "copy.png"}),
+    })  # fmt: skip
+    apart = pairs.read("pairs", tmp_path / "apart.jsonl")
+    assert not apart.dropped
+    assert [p.mask.path.name if p.mask else "" for p in apart.kept if isinstance(p, Pair)] == [
+        "",
+        "hand.png",
+        "face.png",
+    ]
+    assert counts(pairs.read("pairs", tmp_path / "both.jsonl")) == {"contradictory labels": 2}
+    assert counts(pairs.read("pairs", tmp_path / "twice.jsonl")) == {"duplicate": 1}
+
+
+def test_clips_of_different_length_are_no_pair(tmp_path: Path) -> None:
+    folder = clips(tmp_path / "pair", 3)
+    Image.new("RGB", (8, 8)).save(folder / "b.webp")
+    with pytest.raises(UsageError, match="different numbers of frames: 1"):
+        pairs.read("pairs", folder / "pairs.jsonl")
+
+
+def test_a_missing_side_is_named(tmp_path: Path) -> None:
+    put(tmp_path, {"chosen/1.png": A, "chosen/1.txt": "p", "rejected/2.png": B})
+    with pytest.raises(UsageError, match=r"missing picture: 2 \(rejected/1, chosen/2\)"):
+        pairs.read("pairs", tmp_path)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -222,7 +279,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     for side in ("chosen/1.png", "liked/2.png"):
         (tmp_path / "set" / side).symlink_to(tmp_path / "secret.png")
     put(tmp_path, {"set/disliked/3.png": C, "set/disliked/3.txt": "p"})
-    with pytest.raises(UsageError, match="1 path outside the folder"):
+    with pytest.raises(UsageError, match="path outside the folder: 1"):
         pairs.read("pairs", tmp_path / "set")
     assert counts(pairs.read("likes", tmp_path / "set")) == {"path outside the folder": 1}
 
@@ -232,9 +289,9 @@ def test_what_holds_nothing_usable_is_refused_with_the_reasons(tmp_path: Path) -
     tie = {"prompt": "p", "a": "a.png", "b": "b.png", "label": 0.5}
     put(tmp_path, {"ties.jsonl": lines(tie), "empty.jsonl": "", "mixed.jsonl": lines(tie, "nonsense")})
     for name, said in (
-        ("ties", "only ties"),
+        ("ties", r"tie: 1 \(line 1\).*a tie teaches nothing"),
         ("empty", "0 kept, 0 dropped"),
-        ("mixed", "1 malformed entry \\(line 2\\)"),
+        ("mixed", r"malformed entry: 1 \(line 2\)"),
     ):
         with pytest.raises(UsageError, match=said):
             pairs.read("pairs", tmp_path / f"{name}.jsonl")
@@ -261,6 +318,9 @@ def test_data_lie_beside_the_recipe_and_count_by_what_they_say(tmp_path: Path) -
         assert content.data.pairs == str(tmp_path / name / "mine")
         digests.append(content.digest())
     assert digests[0] == digests[1]
+    dropping = recipe.read(tmp_path / "here" / "r.yaml", {"data.prompt_dropout": 0.1})
+    assert dropping.data.prompt_dropout == 0.1
+    assert dropping.digest() != digests[0]
     put(tmp_path / "there", {"mine/chosen/1.txt": "a dog"})
     assert recipe.read(tmp_path / "there" / "r.yaml").digest() != digests[0]
 
@@ -273,6 +333,10 @@ def test_data_lie_beside_the_recipe_and_count_by_what_they_say(tmp_path: Path) -
         ({"method": "sft"}, "`sft` learns from pictures with captions"),
         ({"method": "refl", "data": {"pairs": "x"}}, r"`refl` does not learn from `data.pairs`.*dpo, dpo_cm"),
         ({"method": "dpo", "data": {"pairs": "x", "likes": "y"}}, "not from several of them"),
+        (
+            {"method": "refl", "data": {"prompt_dropout": 0.1}},
+            "is for `pairs`, `photos` or `likes`, and there are none",
+        ),
         ({"method": {"name": "srpo", "source": "photos"}}, "`srpo` learns from pictures with captions"),
         ({"method": "srpo", "data": {"photos": "x"}}, "`srpo` does not learn from `data.photos`.*sft, srpo"),
     ],
@@ -290,3 +354,41 @@ def test_preflight_reads_the_data_before_anything_loads(tmp_path: Path) -> None:
     preflight(recipe.parse({"method": "dpo", "data": {"pairs": str(tmp_path / "some")}}))
     with pytest.raises(UsageError, match="1 of 1 pairs have none"):
         preflight(recipe.parse({"method": "smpo", "data": {"pairs": str(tmp_path / "some")}}))
+
+
+VIDEO = sorted(name for name, base in catalogue.load()["bases"].items() if "text_to_video" in base.gives)
+
+
+@pytest.mark.parametrize("base", VIDEO)
+@pytest.mark.parametrize("method", sorted(catalogue.load()["methods"]))
+def test_every_method_takes_clips_and_those_that_learn_from_pictures_refuse_still_ones(
+    tmp_path: Path, method: str, base: str
+) -> None:
+    needs = catalogue.find("methods", method).needs
+    kind = next((kind for kind in pairs.KINDS if kind in needs), None)
+    content: dict[str, Any] = {"base": {"name": base, "frames": 9, "weights": str(tmp_path)}, "method": method}
+    content |= {"words": {"positive": "a", "negative": "b"}}
+    if kind is None:
+        recipe.parse(content)
+        return
+    for frames in (1, 9):
+        folder = clips(tmp_path / str(frames), frames)
+        checked = recipe.parse(content | {"data": {kind: str(folder / f"{kind}.jsonl")}})
+        if frames == 1:
+            with pytest.raises(UsageError, match=rf"`{base}` makes clips of 9 frames, and 1 of 1 {kind} have fewer"):
+                preflight(checked)
+        else:
+            preflight(checked)
+
+
+def clips(folder: Path, frames: int) -> Path:
+    """Two animations, told of as a pair, as a photo and as a like."""
+    folder.mkdir()
+    for name in ("a", "b"):
+        first, *others = [Image.new("RGB", (8, 8), (20 * n, ord(name), 0)) for n in range(frames)]
+        first.save(folder / f"{name}.webp", save_all=True, append_images=others, lossless=True)
+    line: dict[str, Any] = {"prompt": "a thing of its own", "chosen": "a.webp", "rejected": "b.webp"}
+    line |= {"picture": "a.webp", "liked": True, "score_chosen": 1, "score_rejected": 0}
+    for kind in pairs.KINDS:
+        put(folder, {f"{kind}.jsonl": lines(line)})
+    return folder

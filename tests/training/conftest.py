@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from toolkit.words import WordPair
@@ -104,6 +106,21 @@ class LinearReward:
     def score(self, images: Tensor, target: Tensor) -> Tensor:
         self.seen.append(images)
         return torch.einsum("bchw,btchw->bt", images, target)
+
+
+@pytest.fixture
+def folder_of_pairs() -> Callable[[Path, Iterable[int]], str]:
+    """Writes pairs of two plain colours, the bright one chosen, each with a prompt of its own."""
+
+    def write(root: Path, numbers: Iterable[int]) -> str:
+        for side, level in (("chosen", 200), ("rejected", 60)):
+            (root / side).mkdir(parents=True)
+            for number in numbers:
+                Image.new("RGB", (64, 64), (level, 9 * number, 0)).save(root / side / f"{number:02d}.png")
+                (root / side / f"{number:02d}.txt").write_text(f"thing number {number}")
+        return str(root)
+
+    return write
 
 
 @pytest.fixture

@@ -15,6 +15,17 @@ from training import build, tables
 CONTENT = {"words": {"positive": "3d render", "negative": "line art"}}
 
 
+def test_a_lost_prompt_is_what_guidance_guides_away_from(tmp_path: Path, folder_of_pairs) -> None:
+    data = {"pairs": folder_of_pairs(tmp_path, range(3)), "prompt_dropout": 1}
+    parts = build.parts(
+        recipe.parse({"method": "dpo", "data": data, "training": {"batch_size": 2}}), Accelerator(cpu=True)
+    )
+    batch, _ = parts.batches.micro_batch(0, 0)
+    for name, value in parts.policy.base.encode_nothing().items():
+        assert torch.equal(batch.conditioning[name], value.expand_as(batch.conditioning[name]))
+    assert all(prompt.startswith("thing") for prompt in batch.prompts)
+
+
 @pytest.mark.parametrize("place", ["reward", "validation.scorer"])
 def test_a_missing_scorer_is_refused_before_the_base_loads(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from toolkit.pairs import Like, Pair, Photo, Picture, shape
 from toolkit.recipe import Section
 from training import tables
 from training.batches import Sharding
-from training.latent_cache import LatentCache, fitted
+from training.latent_cache import LatentCache, fitted, focus
 from training.picture_batches import LikeBatches, PairBatches, PhotoBatches, placeholder
 
 
@@ -73,6 +74,54 @@ def test_many_processes_see_the_pairs_that_one_sees_with_accumulation(processes,
     assert [(b.prompts, b.chosen.tolist(), r) for b, r in shared] == [
         (b.prompts, b.chosen.tolist(), r) for b, r in expected
     ]
+
+
+def dropping(share: float, *, kind=PairBatches, size: int = 4, shard=(0, 1), accumulation: int = 1):
+    """Which prompts are still there: lengths of 2 or 3, and 0 for the empty one."""
+    items = (
+        [pair(n) for n in range(40)]
+        if kind is PairBatches
+        else [Photo(f"p{n}", Picture(Path(f"{n}.png"))) for n in range(40)]
+    )
+    options = {"batch_size": size, "accumulation": accumulation, "seed": 5, "sharding": Sharding(*shard)}
+    return kind(
+        items, [], encode, latents, prompt_dropout=share, nothing=lambda: {"length": torch.zeros(1, 1)}, **options
+    )
+
+
+@pytest.mark.parametrize("kind", [PairBatches, PhotoBatches])
+def test_a_share_of_the_samples_loses_its_prompt_and_nothing_else(kind) -> None:
+    whole, some = dropping(0.0, kind=kind), dropping(0.3, kind=kind)
+    lost = 0
+    for update in range(250):
+        (plain, first), (batch, second) = whole.micro_batch(update, 0), some.micro_batch(update, 0)
+        kept = batch.conditioning["length"] != 0
+        lost += (~kept).sum().item()
+        assert torch.equal(batch.conditioning["length"], plain.conditioning["length"] * kept)
+        assert batch.prompts == plain.prompts
+        assert torch.equal(batch.weights, plain.weights)
+        assert torch.equal(first.normal("noise", (2,)), second.normal("noise", (2,)))
+    assert lost / 1000 == pytest.approx(0.3, abs=0.045)  # three standard deviations
+
+
+def test_all_or_none_of_the_prompts_may_go() -> None:
+    for share, stays in ((1.0, False), (1e-9, True)):
+        seen = torch.stack([dropping(share).micro_batch(n, 0)[0].conditioning["length"] for n in range(20)])
+        assert seen.bool().eq(stays).all()
+
+
+@given(processes=st.integers(1, 3), accumulation=st.integers(1, 3), update=st.integers(0, 9))
+def test_prompts_are_lost_by_sample_not_by_process(processes: int, accumulation: int, update: int) -> None:
+    alone = dropping(0.5, size=2, accumulation=processes * accumulation)
+    expected = [alone.micro_batch(update, micro)[0].conditioning for micro in range(processes * accumulation)]
+    seen = [
+        dropping(0.5, size=2, accumulation=accumulation, shard=(rank, processes))
+        .micro_batch(update, micro)[0]
+        .conditioning
+        for micro in range(accumulation)
+        for rank in range(processes)
+    ]
+    assert all(torch.equal(one["length"], other["length"]) for one, other in zip(seen, expected, strict=True))
 
 
 def test_photos_and_likes_carry_their_weight_and_verdict() -> None:
@@ -139,6 +188,58 @@ def test_encoding_and_decoding_keeps_a_picture_of_the_demo(tmp_path: Path) -> No
     with torch.no_grad():
         shown = base.decode(LatentCache(base)([picture]))[0]
     assert (shown - fitted(picture, (64, 64))).abs().mean() < 0.05
+
+
+def mask(folder: Path, name: str, size: tuple[int, int], white: tuple[int, int, int, int] | None) -> Picture:
+    """A mask with one white rectangle: left, top, right, bottom."""
+    image = Image.new("L", size)
+    if white:
+        image.paste(255, white)
+    image.save(folder / name)
+    return Picture(folder / name, digest=name)
+
+
+def test_a_mask_becomes_a_weight_of_mean_one_on_the_latent_grid(tmp_path: Path) -> None:
+    """Area: a place that is half white weighs half of one that is white; one without any weighs exactly 0."""
+    seen = focus(mask(tmp_path, "a.png", (16, 16), (4, 0, 10, 16)), (4, 4))
+    assert_close(seen, torch.tensor([[0, 1, 0.5, 0]] * 4) / 0.375)
+    assert seen[:, 0].eq(0).all()
+    fine = focus(mask(tmp_path, "one.png", (1600, 1600), (0, 0, 1, 1)), (4, 4))
+    assert fine[0, 0] == 16  # one pixel of 160 000 is not rounded away
+    assert fine.count_nonzero() == 1
+
+
+@given(side=st.integers(1, 70), rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_a_white_mask_of_any_size_is_exactly_one_everywhere(side: int, rows: int, columns: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        white = mask(Path(folder), f"{side}.png", (side, side + 1), (0, 0, side, side + 1))
+        assert torch.equal(focus(white, (rows, columns)), torch.ones(rows, columns))
+
+
+def test_a_mask_is_cut_as_its_pictures_and_may_be_left_with_nothing(tmp_path: Path) -> None:
+    left = mask(tmp_path, "left.png", (32, 16), (0, 0, 8, 16))  # a square cut leaves columns 8 to 23
+    assert torch.equal(focus(left, (4, 4)), torch.zeros(4, 4))
+    assert_close(
+        focus(mask(tmp_path, "more.png", (32, 16), (0, 0, 16, 16)), (4, 4)), torch.tensor([[2.0, 2, 0, 0]] * 4)
+    )
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (3, 2, 4, 4)])
+def test_pairs_without_a_mask_count_everywhere_beside_those_with_one(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    one = mask(tmp_path, "a.png", (16, 16), (0, 0, 8, 16))
+    options = {"batch_size": 2, "accumulation": 1, "seed": 5}
+    items = [pair(0, mask=one), pair(1)]
+    batch, _ = PairBatches(items, [], encode, lambda pictures: torch.zeros(2, *shape), **options).micro_batch(0, 0)
+    assert batch.focus.shape == (2, *[1] * (len(shape) - 2), 4, 4)
+    masked, plain = (batch.prompts.index(name) for name in ("p0", "p1"))
+    assert torch.equal(batch.focus[plain], torch.ones_like(batch.focus[plain]))
+    assert torch.equal(batch.focus[masked].squeeze(), torch.tensor([[2.0, 2, 0, 0]] * 4))
+    assert batch.focus.expand(2, *shape).mean(dim=tuple(range(1, len(shape) + 1))).tolist() == [
+        1,
+        1,
+    ]  # every frame alike
+    unmasked, _ = PairBatches([pair(1)], [], encode, lambda _: torch.zeros(2, *shape), **options).micro_batch(0, 0)
+    assert unmasked.focus is None
 
 
 def test_clips_become_latents_and_short_ones_are_refused(tmp_path: Path) -> None:

@@ -161,6 +161,16 @@ def test_a_run_trains_checks_saves_and_ends(straight: Trainer) -> None:
     assert straight.parts.method.updates == list(range(UPDATES))
 
 
+def test_what_is_examined_at_a_check_is_logged_with_it_and_moves_nothing(straight: Trainer, tmp_path: Path) -> None:
+    run = trainer(tmp_path / "examined", Pull())
+    run.parts = replace(run.parts, examine=lambda: {"held_out_accuracy": run.update / 10})
+    run.run()
+    checks = run.run_folder.events("check")
+    assert [check["values"]["held_out_accuracy"] for check in checks] == [0, 0.3, 0.6, 0.9]
+    first, second = weights(run), weights(straight)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 @pytest.mark.parametrize("killed_before", range(1, UPDATES))
 def test_a_killed_run_resumes_to_the_same_bytes_and_the_same_history(
     straight: Trainer, tmp_path: Path, killed_before: int

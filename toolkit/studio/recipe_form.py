@@ -76,8 +76,8 @@ def parse(content: str) -> Recipe:
     """
     checked = recipe.parse(_load(content))
     places = {role: _absolute(source) for role, source in checked.prompts}
-    data = recipe.Data(**{kind: source and _absolute(source) for kind, source in checked.data})
-    return checked.model_copy(update={"prompts": recipe.Prompts(**places), "data": data})
+    moved = {"prompts": recipe.Prompts(**places), "data": checked.data.moved(_absolute)}
+    return checked.model_copy(update=moved)
 
 
 def fields(content: str) -> Fields:

@@ -31,6 +31,7 @@ class Measure:
     meaning: str
     percent: bool = False
     relative: bool = False  # shown as a share of the base's
+    everywhere: bool = True  # or of some runs alone
 
 
 MEASURES = (
@@ -44,6 +45,13 @@ MEASURES = (
     ),
     Measure(
         "diversity", "Diversity", "How different the pictures are, beside the base. Healthy: above 88 %.", True, True
+    ),
+    Measure(
+        "held_out_accuracy",
+        "Held-out pairs",
+        "Pairs never trained on that are told apart rightly. Healthy: rises from 50 %, like the trained ones'.",
+        percent=True,
+        everywhere=False,
     ),
 )
 GUARD_LABELS = {
@@ -103,7 +111,9 @@ def numbers(view: View) -> str:
     """From → to of what matters, then the guards as sentences."""
     if not view.checks:
         blocks = "".join(
-            f'<div class="number"><dt>{m.label}</dt><dd><span class="ghost"></span></dd></div>' for m in MEASURES
+            f'<div class="number"><dt>{m.label}</dt><dd><span class="ghost"></span></dd></div>'
+            for m in MEASURES
+            if m.everywhere
         )
         return (
             f'<dl class="numbers">{blocks}</dl><p class="quiet">Measured as soon as the base\'s pictures are drawn.</p>'

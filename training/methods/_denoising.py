@@ -24,10 +24,18 @@ BUCKETS = 10  # equal parts of the sigma axis that numbers are also logged by
 
 
 class View(NamedTuple):
-    """A picture at a noise level, x_t [B, ...], and the clean latents and the noise that it is made of."""
+    """A picture at a noise level, x_t [B, ...], and the clean latents and the noise that it is made of.
+
+    focus [B, 1, …, h, w]: what each place counts in its error, of mean 1; None: alike.
+    """
 
     x_t: Tensor
     truth: Estimate
+    focus: Tensor | None = None
+
+    def focused(self, miss: Tensor) -> Tensor:
+        """A miss [B, ...] whose mean square is the focused error."""
+        return miss if self.focus is None else miss * self.focus.sqrt()
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Side:
     """What the network and the frozen base say of one picture each, float32; an objective may follow the first two.
 
     error, reference: mean squared error of the policy and of the base, [B]; drift: of one against the other, [B];
-    x0_error, x0_reference: the errors of the clean estimate, [B]; misses [B, ...]: estimate minus truth.
+    x0_error, x0_reference: the errors of the clean estimate, [B]; misses [B, ...]: estimate minus truth, focused.
     """
 
     error: Tensor
@@ -112,11 +120,24 @@ class Denoising(BaseModel):
         return Drawn(policy.schedule, grid, (first + (share * (last - first + 1)).long()).clamp(max=LEVELS - 1))
 
     def miss(self, policy: Policy, view: View, level: Level, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-        """One network call at a view: estimate minus truth, in loss space and of the clean picture, [B, ...] each."""
+        """One network call at a view: the focused miss in loss space and of the clean picture, [B, ...] each."""
         estimate = policy.predict(view.x_t, level, conditioning, self.guidance_scale)
         wrong = Estimate(estimate.x0 - view.truth.x0, estimate.noise - view.truth.noise)
         own = {"noise": wrong.noise, "x0": wrong.x0}
-        return own[self.loss_space] if self.loss_space in own else policy.as_output(wrong, level), wrong.x0
+        miss = own[self.loss_space] if self.loss_space in own else policy.as_output(wrong, level)
+        return view.focused(miss), view.focused(wrong.x0)
+
+    @torch.no_grad()
+    def look(
+        self, policy: Policy, conditioning: Conditioning, level: Level, views: Sequence[View], *, with_reference: bool
+    ) -> list[Side]:
+        """What the network and the frozen base say of every view; without the base, the network stands for it."""
+        ours = [self.miss(policy, view, level, conditioning) for view in views]
+        theirs = ours
+        if with_reference:
+            with policy.as_reference():
+                theirs = [self.miss(policy, view, level, conditioning) for view in views]
+        return [_side(*now, *before) for now, before in zip(ours, theirs, strict=True)]
 
     def two_phase(
         self, policy: Policy, conditioning: Conditioning, drawn: Drawn, views: Sequence[View], objective: Objective,
@@ -129,13 +150,7 @@ class Denoising(BaseModel):
         gradient of the whole, so a pair fits where a single picture fits, for one more forward pass.
         """
         level = drawn.level
-        with torch.no_grad():
-            ours = [self.miss(policy, view, level, conditioning) for view in views]
-            theirs = ours
-            if with_reference:
-                with policy.as_reference():
-                    theirs = [self.miss(policy, view, level, conditioning) for view in views]
-        seen = [_side(*now, *before) for now, before in zip(ours, theirs, strict=True)]
+        seen = self.look(policy, conditioning, level, views, with_reference=with_reference)
         loss, metrics = objective(seen)
         leaves = [leaf for side in seen for leaf in (side.error, side.drift)]
         slopes = torch.autograd.grad(loss, leaves, allow_unused=True)

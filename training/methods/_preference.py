@@ -65,8 +65,7 @@ class Preference(Denoising):
 
     def losses(self, policy: Policy, reward: Reward, batch: PairBatch, rng: Rng) -> Iterator[Report]:
         """One report per side."""
-        drawn = self.draw(policy, rng)
-        views = self.views(policy, batch, drawn, rng)
+        drawn, views = self._drawn(policy, batch, rng)
 
         def objective(seen: Sequence[Side]) -> tuple[Tensor, Metrics]:
             chosen, rejected = seen
@@ -75,6 +74,18 @@ class Preference(Denoising):
         yield from self.two_phase(
             policy, batch.conditioning, drawn, views, objective, with_reference=self.with_reference
         )  # fmt: skip
+
+    def examine(self, policy: Policy, batch: PairBatch, rng: Rng) -> Metrics:
+        """What `losses` would log of these pairs before it goes backward."""
+        drawn, views = self._drawn(policy, batch, rng)
+        chosen, rejected = self.look(
+            policy, batch.conditioning, drawn.level, views, with_reference=self.with_reference
+        )  # fmt: skip
+        return self.metrics(Sides(chosen, rejected, drawn, views), batch)
+
+    def _drawn(self, policy: Policy, batch: PairBatch, rng: Rng) -> tuple[Drawn, Sequence[View]]:
+        drawn = self.draw(policy, rng)
+        return drawn, [view._replace(focus=batch.focus) for view in self.views(policy, batch, drawn, rng)]
 
     def views(self, policy: Policy, batch: PairBatch, drawn: Drawn, rng: Rng) -> Sequence[View]:
         """The chosen and the rejected picture, noised."""
@@ -110,7 +121,8 @@ class Preference(Denoising):
         """
         if self.safeguard is None:
             return sides, {}
-        chosen, rejected = sides.chosen.miss.flatten(1), sides.rejected.miss.flatten(1)
+        misses = (sides.chosen.miss, sides.rejected.miss)  # focused once more they are the gradients, but for a factor
+        chosen, rejected = (v.focused(miss).flatten(1) for v, miss in zip(sides.views, misses, strict=True))
         agreement = (chosen * rejected).sum(dim=1)
         tiny = torch.finfo(agreement.dtype).tiny
         most = (1 - self.safeguard) * chosen.square().sum(dim=1) / agreement.clamp(min=tiny)

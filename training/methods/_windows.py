@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import torch
@@ -9,6 +12,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from training.randomness import Rng
+
+DECAY, DECAYS_FROM = 0.1, 13  # of the pace exp_decay, for rollouts of 25 steps
 
 Window = Annotated[
     Literal["all", "fraction", "random", "sliding"],
@@ -33,6 +38,12 @@ class Windowed(BaseModel):
     )
     window_stride: int = Field(default=1, ge=1, le=1000, description="Steps by which a sliding window moves.")
     window_every: int = Field(default=25, ge=1, le=1_000_000, description="Updates until a sliding window moves.")
+    window_pace: Literal["even", "decay", "exp_decay"] = Field(
+        default="even",
+        description="Updates that a sliding window stays: the same everywhere; falling evenly to window_least at the "
+        "last place; or by exp(-0.1) for each place beyond the 13th step.",
+    )
+    window_least: int = Field(default=1, ge=1, le=1_000_000, description="Updates at the last place; of pace: decay.")
 
     def trained_per_sample(self, steps: int) -> int:
         """How many of the steps a sample trains, the same for every sample."""
@@ -62,5 +73,22 @@ class Windowed(BaseModel):
         if self.window == "random":
             within = int(self.window_reach * steps) - self.window_size
             return groups.integer("window", 0, max(0, min(within, rightmost)))
-        moved = groups.update // self.window_every * self.window_stride
-        return torch.full((len(groups.indices),), moved % (rightmost + 1), device=groups.device)
+        return torch.full((len(groups.indices),), self._place(groups.update, rightmost + 1), device=groups.device)
+
+    def _place(self, update: int, places: int) -> int:
+        """Where a sliding window begins: stride by stride around the places, and at each for as long as its pace says.
+
+        Source of the paces: arXiv:2507.21802, progressive with constant, linearly and exponentially falling intervals.
+        """
+        rounds = places // math.gcd(places, self.window_stride)
+        cycle = [turn * self.window_stride % places for turn in range(rounds)]
+        ends = list(accumulate(self._stay(place, places) for place in cycle))
+        return cycle[bisect_right(ends, update % ends[-1])]
+
+    def _stay(self, place: int, places: int) -> int:
+        share = 1.0
+        if self.window_pace == "decay" and places > 1:
+            return round(self.window_every + (self.window_least - self.window_every) * place / (places - 1))
+        if self.window_pace == "exp_decay":
+            share = math.exp(-DECAY * max(0, place - DECAYS_FROM))
+        return max(1, round(self.window_every * share))

@@ -10,14 +10,15 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor
 
 from training import interpolants, latent_reward
-from training.contracts import Conditioning, PhotoBatch, Policy, PromptBatch, Report, Reward
+from training.contracts import Conditioning, Event, PhotoBatch, Policy, PromptBatch, Report, Reward
 from training.latent_reward import LatentReward, adjustment, limited, rms
 from training.methods._denoising import Denoising, Drawn, by_level, mean_square, noised
+from training.methods._drift import DriftControl
 from training.randomness import Rng
 from training.rollout import sample
 
 
-class FollowLatentReward(Denoising):
+class FollowLatentReward(DriftControl, Denoising):
     """A preference learned on noisy latents steers the network at every noise level, without a decoder.
 
     "Score-based reward preference optimization" has no published equations. `refl` is the nearest published work,
@@ -55,11 +56,10 @@ class FollowLatentReward(Denoising):
         le=1e4,
         description="Weight of plain learning from photos, or else the frozen base's pictures.",
     )
-    reference_weight: float = Field(default=0.01, ge=0, le=1e4, description="Weight of staying near the frozen base.")
 
     _judge: LatentReward | None = PrivateAttr(default=None)
 
-    def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Report]:
+    def losses(self, policy: Policy, reward: Reward, batch: PromptBatch, rng: Rng) -> Iterator[Event]:
         """One report for the reward and the frozen base's pull, one for the data's distribution."""
         if self._judge is None:
             self._judge = latent_reward.load(self.weights, policy)
@@ -73,10 +73,11 @@ class FollowLatentReward(Denoising):
         pull, score, answer = follow(policy, self._judge, x_t, frozen, drawn, text)
         trust = self._judge.trust(drawn.sigma) if self.sigma_weighting == "trust" else torch.ones_like(drawn.sigma)
         drift = mean_square(answer - frozen)
-        loss = self.reward_weight * (trust * pull).mean() + self.reference_weight * drift.mean()
+        loss = self.reward_weight * (trust * pull).mean() + self.weight_now * drift.mean()
         numbers = {"latent_score": score}
         numbers |= by_level(drawn.sigma, numbers) | {"drift": drift.detach(), "trust": trust, "sigma": drawn.sigma}
-        yield Report(loss, numbers)
+        yield Report(loss, numbers | {"reference_weight": drift.new_tensor(self.weight_now)})
+        yield from self.measured(drift.detach())
         if self.data_weight:
             yield self.keep(policy, photos, drawn, text, rng)
 

@@ -46,7 +46,7 @@ def pair_batch(size: int = 4, **changes) -> PairBatch:
 def swapped(batch: PairBatch) -> PairBatch:
     return PairBatch(
         batch.prompts, batch.conditioning, batch.words, batch.rejected, batch.chosen, batch.weights, batch.margins,
-        batch.scores.flip(1),
+        batch.scores.flip(1), batch.focus,
     )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def side(**known: Tensor) -> Side:
 def sides_of(method: Preference, policy, batch: PairBatch, rng: Rng) -> Sides:
     """Both pictures' errors in one graph: what the two phases avoid."""
     drawn = method.draw(policy, rng)
-    views = method.views(policy, batch, drawn, rng)
+    views = [view._replace(focus=batch.focus) for view in method.views(policy, batch, drawn, rng)]
     return Sides(*(seen(method, policy, view, drawn.level, batch) for view in views), drawn, views)
 
 

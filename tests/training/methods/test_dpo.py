@@ -283,6 +283,82 @@ def test_a_pair_without_weight_is_not_learned_from(tuned_policy, pairs, four, na
     assert one.abs().max() > 0
 
 
+# ── masks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("plugs", [{}, EVERY_PLUG], ids=["plain", "every plug-in"])
+def test_a_white_mask_is_no_mask_bit_for_bit(tuned_policy, pairs, four, name: str, plugs: dict) -> None:
+    method = build(name, beta=3.0, **plugs)
+    white = replace(pairs, focus=torch.ones(4, 1, 2, 2))
+    (plain, numbers), (masked, same) = (run(method, tuned_policy(0.5), batch, four) for batch in (pairs, white))
+    assert torch.equal(plain, masked)
+    assert all(torch.equal(numbers[key], same[key]) for key in numbers)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("plugs", [{}, EVERY_PLUG], ids=["plain", "every plug-in"])
+def test_what_lies_under_black_counts_nothing_at_all(tuned_policy, pairs, four, name: str, plugs: dict) -> None:
+    """Whatever is there, loss and gradient keep their bits, and the gradient there is 0. (This network looks nowhere
+    else for a place's answer; a real one sees the whole picture.)"""
+    if name in ("dpo_cm", "sdpo", "sipo"):
+        plugs = {**plugs, "mask_below": 0.0}
+    method, black = build(name, beta=3.0, **plugs), (slice(None), slice(None), 0, 1)
+    focus = torch.ones(4, 1, 2, 2) * 4 / 3
+    focus[black] = 0
+    batch = replace(pairs, focus=focus)
+    other = replace(batch, chosen=batch.chosen.clone(), rejected=batch.rejected.clone())
+    other.chosen[black] += 5
+    other.rejected[black] -= 3
+    (one, numbers), (two, same) = (run(method, tuned_policy(0.5), each, four) for each in (batch, other))
+    assert torch.equal(one, two)
+    assert torch.equal(numbers["loss"], same["loss"])
+    assert one[:, 0, 1].abs().max() == 0
+    assert one[:, 1, 1].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_two_phases_give_the_gradient_of_one_graph_under_masks_too(tuned_policy, pairs, four, name: str) -> None:
+    batch, policy = replace(pairs, focus=foci(four)), tuned_policy(0.4)
+    method = build(name, beta=3.0, **EVERY_PLUG)
+    loss, expected = at_once(method, policy, batch, four)
+    gradient, numbers = run(method, policy, batch, four)
+    assert_close(gradient, expected, rtol=1e-6, atol=1e-9)
+    assert_close(numbers["loss"], loss, rtol=1e-6, atol=1e-9)
+
+
+def test_a_masked_error_is_the_mean_over_what_the_mask_shows(tuned_policy, pairs, four) -> None:
+    """By hand: Σ M mean_c(miss²) / Σ M."""
+    focus = foci(four)
+    method, policy = Dpo(beta=6), tuned_policy(0.5)
+    sides = sides_of(method, policy, pairs, four)
+    masked = sides_of(method, policy, replace(pairs, focus=focus), four)
+    for now, before in zip((masked.chosen, masked.rejected), (sides.chosen, sides.rejected), strict=True):
+        per_place = before.miss.square().mean(dim=1)
+        wanted = (focus[:, 0] * per_place).sum(dim=(1, 2)) / focus.sum(dim=(1, 2, 3))
+        assert_close(now.error.detach(), wanted)
+        assert (now.error - before.error).abs().min() > 1e-4
+
+
+def test_the_safeguard_reads_the_gradients_of_masked_errors(tuned_policy, pairs, four) -> None:
+    """<∇e_w, ∇e_l> by the prediction, and both hold the focus itself, not its root."""
+    focus = foci(four)
+    method, policy = Dpo(beta=6, safeguard=0.7), tuned_policy(0.5)
+    misses = [side.miss for side in (lambda s: (s.chosen, s.rejected))(sides_of(method, policy, pairs, four))]
+    chosen, rejected = ((focus * miss).flatten(1) for miss in misses)
+    wanted = (0.3 * chosen.square().sum(dim=1) / (chosen * rejected).sum(dim=1)).clamp(max=1)
+    wanted = torch.where((chosen * rejected).sum(dim=1) > 0, wanted, 1.0)
+    _, numbers = run(method, policy, replace(pairs, focus=focus), four)
+    assert_close(numbers["safeguard"], wanted)
+    assert (wanted < 1).any()
+
+
+def foci(rng: Rng) -> torch.Tensor:
+    """Weights of mean 1, one for each place of 2 × 2."""
+    shares = rng.uniform("mask", shape=(1, 2, 2)).double()
+    return shares / shares.mean(dim=(1, 2, 3), keepdim=True)
+
+
 # ── numbers to watch ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -304,6 +380,18 @@ def test_the_alarm_hears_the_largest_logits_of_either_sign(tuned_policy, pairs, 
     assert numbers["logit"].abs().argmax() == numbers["logit"].argmin()
     *_, third, largest = sorted(map(abs, numbers["logit"].tolist()))
     assert numbers["logit_p99"].item() == pytest.approx(0.03 * third + 0.97 * largest)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_an_examination_sees_what_the_losses_log_and_learns_nothing(tuned_policy, pairs, four, name: str) -> None:
+    policy, batch = tuned_policy(0.5), replace(pairs, focus=foci(four))
+    method = build(name, beta=3.0)
+    seen = method.examine(policy, batch, four)
+    assert not any(gradient for _, _, gradient in policy.asked)
+    _, numbers = run(method, tuned_policy(0.5), batch, four)
+    for key in ("accuracy", "gap_chosen", "gap_rejected"):
+        assert torch.equal(seen[key], numbers[key])
+        assert not seen[key].requires_grad
 
 
 def test_the_base_is_the_reference_again_after_a_failure(tuned_policy, pairs, four, monkeypatch) -> None:

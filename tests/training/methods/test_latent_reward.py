@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from training.contracts import PhotoBatch
+from training.contracts import PhotoBatch, Report
 from training.latent_reward import Seen, adjustment, rms
+from training.lockstep import alone, in_lockstep
+from training.methods._drift import DriftControl
 from training.methods.latent_reward import FollowLatentReward
 from training.methods.sft import Sft
+from training.randomness import Rng
 
 
 class LinearJudge:
@@ -37,7 +42,7 @@ def made(judge: LinearJudge, **settings) -> FollowLatentReward:
 
 def gradient_of(method, policy, batch, rng) -> torch.Tensor:
     policy.output.grad = None
-    for report in method.losses(policy, None, batch, rng):
+    for report in alone(method.losses(policy, None, batch, rng)):
         report.loss.backward()
     return policy.output.grad.clone()
 
@@ -133,3 +138,62 @@ def test_photos_beside_the_own_pictures_are_the_data_alone(tuned_policy, photos,
         list(method.losses(tuned_policy(0.3), None, photos, four))
     assert torch.equal(judge.asked[0][0], judge.asked[1][0])
     assert not torch.equal(judge.asked[0][0], judge.asked[2][0])
+
+
+# ── the controller of the pull ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def steered(*drifts: float, **settings) -> list[float]:
+    """The weight after each update with that mean drift, over two samples."""
+    method, weights = DriftControl(**{"reference_weight": 0.1, "drift_target": 1.0} | settings), []
+    for number, drift in enumerate(drifts):
+        assert not list(alone(method.measured(torch.tensor([0.5, 1.5]) * drift)))
+        method.after_update(None, number)  # type: ignore[arg-type]
+        weights.append(method.weight_now)
+    return weights
+
+
+def test_the_weight_follows_the_drift_by_steps_of_one_and_a_half() -> None:
+    """λ × 1.5 above 1.5 d*, λ / 1.5 below d* / 1.5, and both limits themselves are near enough."""
+    assert steered(1.6, 1.5, 1.0, 0.67, 0.66, 4.0) == pytest.approx([0.15, 0.15, 0.15, 0.15, 0.1, 0.15])
+    assert steered(9.0, 0.1, drift_target=None) == [0.1, 0.1]
+    with pytest.raises(ValueError, match="must not be 0"):
+        DriftControl(reference_weight=0.0, drift_target=1.0)
+
+
+@given(start=st.floats(0.02, 50.0))
+def test_a_drift_that_answers_the_weight_comes_to_its_target_and_rests(start: float) -> None:
+    """d = start λ0 / λ: within the tolerance after log(start) / log(1.5) updates, and the weight moves no more."""
+    method = DriftControl(reference_weight=0.1, drift_target=1.0)
+    seen = []
+    for number in range(14):
+        drift = start * 0.1 / method.weight_now
+        list(alone(method.measured(torch.tensor([drift], dtype=torch.float64))))
+        method.after_update(None, number)  # type: ignore[arg-type]
+        seen.append(method.weight_now)
+    assert start * 0.1 / method.weight_now * (1 + 1e-12) >= 1 / 1.5
+    assert start * 0.1 / method.weight_now <= 1.5 * (1 + 1e-12)
+    assert seen[-1] == seen[-3]
+
+
+def test_the_weight_never_runs_away() -> None:
+    assert steered(*[9.0] * 40)[-1] == pytest.approx(100)
+    assert steered(*[0.1] * 40)[-1] == pytest.approx(1e-4)
+
+
+def test_a_resumed_run_steers_on_and_all_micro_batches_count(tuned_policy, photos, four) -> None:
+    settings = {"source": "photos", "reference_weight": 0.1, "drift_target": 1e-9}
+    straight, policy = made(LinearJudge(), **settings), tuned_policy(0.3)
+    assert straight.state_dict() == {}
+    micro_batches = [straight.losses(policy, None, photos, Rng(3, 5, (n, n + 1, n + 2, n + 3))) for n in (0, 4)]
+    reports = list(in_lockstep(micro_batches, lambda values: values.flatten(0, 1)))
+    straight.after_update(policy, 0)
+    both = torch.cat([report.metrics["drift"] for report in reports if isinstance(report, Report)]).double().mean()
+    assert straight._seen == both
+    assert straight.weight_now == pytest.approx(0.15)
+    resumed = made(LinearJudge(), **settings)
+    resumed.load_state_dict(straight.state_dict())
+    again, once = (gradient_of(method, tuned_policy(0.3), photos, four) for method in (resumed, straight))
+    assert torch.equal(again, once)
+    fresh = gradient_of(made(LinearJudge(), **settings), tuned_policy(0.3), photos, four)
+    assert not torch.equal(fresh, once)

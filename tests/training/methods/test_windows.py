@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.methods._windows import Windowed
 from training.randomness import Rng
@@ -61,3 +65,44 @@ def test_a_sliding_window_walks_to_the_last_noisy_step_and_begins_again() -> Non
 def test_a_window_wider_than_the_rollout_is_all_of_it(window: str) -> None:
     trained, _ = choose(3, window=window, window_size=50)
     assert trained.tolist() == [[0, 1]] * 8
+
+
+def places(updates: int, **settings) -> list[int]:
+    """Where the window begins in each update, in a rollout of 25 steps with 4 in the window: 0 … 20."""
+    fields = {"window": "sliding", "window_size": 4} | settings
+    return [choose(25, update, **fields)[0][0, 0].item() for update in range(updates)]
+
+
+def stays(seen: list[int]) -> list[tuple[int, int]]:
+    """(place, updates in a row) of a walk."""
+    return [(place, len(list(group))) for place, group in groupby(seen)]
+
+
+def test_an_exponential_pace_hurries_beyond_the_thirteenth_step() -> None:
+    """25 exp(-0.1 ReLU(l - 13)): 25 up to step 13, then 23, 20, 19, 17, 15, 14, 12."""
+    seen = stays(places(25 * 14 + 120 + 1, window_pace="exp_decay"))
+    assert seen[:14] == [(place, 25) for place in range(14)]
+    assert seen[14:21] == list(zip(range(14, 21), (23, 20, 19, 17, 15, 14, 12), strict=True))
+    assert seen[21] == (0, 1)  # and from the start
+
+
+def test_an_even_fall_begins_and_ends_as_it_is_set() -> None:
+    seen = stays(places(25 + 20 * 15 + 200, window_every=25, window_least=5, window_pace="decay"))
+    assert seen[:21] == [(place, 25 - place) for place in range(21)]
+    assert seen[21][0] == 0
+
+
+@given(
+    pace=st.sampled_from(["even", "decay", "exp_decay"]), stride=st.integers(1, 30), every=st.integers(1, 40),
+    least=st.integers(1, 40), size=st.integers(1, 30), steps=st.integers(2, 30), update=st.integers(0, 5000),
+)  # fmt: skip
+def test_every_pace_keeps_to_the_steps_and_comes_back(pace, stride, every, least, size, steps, update) -> None:
+    settings = {"window_stride": stride, "window_every": every, "window_least": least, "window_size": size}
+    window = Windowed(window="sliding", window_pace=pace, **settings)
+    rng = Rng(1, update, (0,))
+    trained, _ = window.choose(steps, rng, rng)
+    assert trained.shape == (1, min(size, steps - 1))
+    assert 0 <= trained.min() <= trained.max() <= steps - 2
+    last = steps - 1 - min(size, steps - 1)
+    if pace == "even":
+        assert trained[0, 0] == update // every * stride % (last + 1)
