@@ -11,6 +11,7 @@ from toolkit.bench.intervals import difference, interval
 from toolkit.errors import UsageError
 
 FAMILIES = {"direct": "o", "pairs": "s", "groups": "^"}
+DASHES = ("-", "--", ":")  # beside ten colours: thirty lines that differ
 
 
 def frontier(path: Path, arms: Mapping[str, ArmFigures], families: Mapping[str, str]) -> None:
@@ -35,28 +36,33 @@ def frontier(path: Path, arms: Mapping[str, ArmFigures], families: Mapping[str, 
 
 def curves(path: Path, arms: Sequence[ArmFigures]) -> None:
     """The judge over seconds of training, mean over seeds with their range."""
-    figure, axes = _canvas(8, 5)
-    for arm in arms:
+    figure, axes = _canvas(9, 5)
+    for place, arm in enumerate(arms):
         seconds = [update * arm.seconds_per_update for update in arm.updates]
         means = [array.mean(axis=1) for array in arm.curve("judge")]
-        line = axes.plot(seconds, [values.mean() for values in means], marker="o", markersize=3, label=arm.name)[0]
+        line = axes.plot(seconds, [values.mean() for values in means], label=arm.name, **_look(place))[0]
         lows, highs = ([edge(values) for values in means] for edge in (min, max))
         axes.fill_between(seconds, lows, highs, color=line.get_color(), alpha=0.12)
     axes.set_xlabel("seconds of training, one thread")
-    axes.set_ylabel("judge: certainty of the positive style")
-    axes.legend(fontsize=8)
+    axes.set_ylabel("judge: share in the positive style")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _save(figure, path)
 
 
 def by_sigma(path: Path, title: str, lines: Mapping[str, Mapping[float, float]]) -> None:
     """One line per arm over noise levels, 0 = picture, 1 = noise."""
-    figure, axes = _canvas(7, 4.5)
-    for name, points in lines.items():
-        axes.plot(list(points), list(points.values()), marker="o", markersize=3, label=name)
+    figure, axes = _canvas(8.5, 4.5)
+    for place, (name, points) in enumerate(lines.items()):
+        axes.plot(list(points), list(points.values()), label=name, **_look(place))
     axes.set_xlabel("noise level σ")
     axes.set_ylabel(title)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     _save(figure, path)
+
+
+def _look(place: int) -> dict[str, Any]:
+    """Of the line number `place`: no two alike."""
+    return {"color": f"C{place % 10}", "linestyle": DASHES[place // 10], "marker": "o", "markersize": 3}
 
 
 def _canvas(width: float, height: float) -> tuple[Any, Any]:
