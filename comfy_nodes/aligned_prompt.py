@@ -22,7 +22,7 @@ class AlignedPrompt(io.ComfyNode):
             node_id="PalateAlignedPrompt",
             display_name="Aligned Prompt",
             category=sockets.CATEGORY,
-            description="Applies one or several aligned LoRAs and their words: model and prompt in, ready for a sampler.",
+            description="Applies aligned LoRAs and their words: model and prompt in, ready for a sampler.",
             search_aliases=["lora", "prompt", "palate"],
             inputs=[
                 build(io.Model.Input, "model", tooltip="The model that the LoRAs were made for."),
@@ -32,13 +32,18 @@ class AlignedPrompt(io.ComfyNode):
                 sockets.strength("strength", "How strongly the LoRA changes model and text encoder. 0 is without it."),
                 *sockets.way(),
                 sockets.word_strength(),
-                build(sockets.Loras.Input, "loras", optional=True, tooltip="More LoRAs from Chain Aligned LoRA, applied first."),
+                build(
+                    sockets.Loras.Input,
+                    "loras",
+                    optional=True,
+                    tooltip="More LoRAs from Chain Aligned LoRA, applied first.",
+                ),
             ],
             outputs=[
                 build(io.Model.Output, "patched_model", display_name="model", tooltip="The model with all LoRAs."),
                 *sockets.conditionings(),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, lora_name: str | None = None) -> bool | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import lora_files
-from .logic.words import Pair, Spoken
+from .logic.words import NO_WORDS, Pair, Spoken
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Link:
     lora_name: str
     strength: float
     word_strength: float
-    typed: Pair = Pair()
+    typed: Pair = NO_WORDS
 
     def spoken(self) -> Spoken:
         """Its words at their strength. Raises ValueError for a file that cannot be read."""

@@ -29,12 +29,29 @@ class ChainLora(io.ComfyNode):
                 sockets.lora(),
                 sockets.strength("strength", "How strongly it changes model and text encoder."),
                 sockets.word_strength(),
-                build(io.String.Input, "positive_word", default="", tooltip="Instead of the positive word in the file."),
-                build(io.String.Input, "negative_word", default="", tooltip="Instead of the negative word in the file."),
+                build(
+                    io.String.Input,
+                    "positive_word",
+                    default="",
+                    tooltip="Instead of the positive word in the file.",
+                ),
+                build(
+                    io.String.Input,
+                    "negative_word",
+                    default="",
+                    tooltip="Instead of the negative word in the file.",
+                ),
                 build(sockets.Loras.Input, "loras", optional=True, tooltip="The LoRAs before this one."),
             ],
-            outputs=[build(sockets.Loras.Output, "chain", display_name="loras", tooltip="For Aligned Prompt, or for one more of these.")],
-        )  # fmt: skip
+            outputs=[
+                build(
+                    sockets.Loras.Output,
+                    "chain",
+                    display_name="loras",
+                    tooltip="For Aligned Prompt, or for one more of these.",
+                ),
+            ],
+        )
 
     @classmethod
     def validate_inputs(cls, lora_name: str | None = None) -> bool | str:

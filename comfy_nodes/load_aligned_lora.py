@@ -26,18 +26,39 @@ class LoadAlignedLora(io.ComfyNode):
             inputs=[
                 build(io.Model.Input, "model", tooltip="The model that the LoRA was made for."),
                 sockets.lora(),
-                sockets.strength("strength_model", "How strongly it changes the model. 0 is the model itself, negative turns away."),
-                sockets.strength("strength_clip", "How strongly it changes the text encoder, for the LoRAs that have a part for it."),
+                sockets.strength(
+                    "strength_model",
+                    "How strongly it changes the model. 0 is the model itself, negative turns away.",
+                ),
+                sockets.strength(
+                    "strength_clip",
+                    "How strongly it changes the text encoder, for the LoRAs that have a part for it.",
+                ),
                 build(io.Clip.Input, "clip", optional=True, tooltip="The text encoder, if the LoRA has a part for it."),
             ],
             outputs=[
                 build(io.Model.Output, "patched_model", display_name="model", tooltip="The model with the LoRA."),
                 build(io.Clip.Output, "patched_clip", display_name="clip", tooltip="The text encoder with the LoRA."),
-                build(io.String.Output, "positive_word", display_name="positive word", tooltip="What it was aligned towards, ready for a prompt."),
-                build(io.String.Output, "negative_word", display_name="negative word", tooltip="What it was aligned away from, ready for a negative prompt."),
-                build(io.String.Output, "info", display_name="info", tooltip="Tensors used, method, base, words, recommended strength, warnings."),
+                build(
+                    io.String.Output,
+                    "positive_word",
+                    display_name="positive word",
+                    tooltip="What it was aligned towards, ready for a prompt.",
+                ),
+                build(
+                    io.String.Output,
+                    "negative_word",
+                    display_name="negative word",
+                    tooltip="What it was aligned away from, ready for a negative prompt.",
+                ),
+                build(
+                    io.String.Output,
+                    "info",
+                    display_name="info",
+                    tooltip="Tensors used, method, base, words, recommended strength, warnings.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
@@ -57,6 +78,4 @@ class LoadAlignedLora(io.ComfyNode):
         lora = lora_files.read(lora_name)
         patched, patched_clip, report = applying.apply(model, clip, lora, strength_model, strength_clip)
         words = lora.about.first
-        return io.NodeOutput(
-            patched, patched_clip, words.positive, words.negative, report, ui=ui.PreviewText(report)
-        )
+        return io.NodeOutput(patched, patched_clip, words.positive, words.negative, report, ui=ui.PreviewText(report))

@@ -104,7 +104,7 @@ def _copy(file: LoraFile) -> LoraFile:
 
 
 def _path(name: str) -> Path:
-    """The file of that name in the user's LoRA folders. Raises ValueError for a path, another kind and what is missing."""
+    """The file of that name in the user's folders. Raises ValueError for a path, another kind and what is missing."""
     pure = (PurePosixPath(name), PureWindowsPath(name))
     if any(each.anchor or ".." in each.parts for each in pure) or "\0" in name:
         raise ValueError("Choose a LoRA by its name in the list; paths are not taken.")

@@ -29,17 +29,41 @@ class StyleWords(io.ComfyNode):
             inputs=[
                 build(io.Clip.Input, "clip", tooltip="The text encoder."),
                 *sockets.prompts(),
-                build(io.Combo.Input, "source", options=list(SOURCES), default="LoRA", tooltip="Where the words come from."),
+                build(
+                    io.Combo.Input,
+                    "source",
+                    options=list(SOURCES),
+                    default="LoRA",
+                    tooltip="Where the words come from.",
+                ),
                 sockets.lora(optional=True),
-                build(io.Int.Input, "pair", default=1, min=1, max=16, advanced=True, tooltip="Which of the LoRA's word pairs, the first is 1."),
-                build(io.Combo.Input, "library_pair", options=list(library()), tooltip="A pair of the library, positive / negative."),
-                build(io.String.Input, "positive_word", default="", tooltip="Typed: what pictures should be more like."),
+                build(
+                    io.Int.Input,
+                    "pair",
+                    default=1,
+                    min=1,
+                    max=16,
+                    advanced=True,
+                    tooltip="Which of the LoRA's word pairs, the first is 1.",
+                ),
+                build(
+                    io.Combo.Input,
+                    "library_pair",
+                    options=list(library()),
+                    tooltip="A pair of the library, positive / negative.",
+                ),
+                build(
+                    io.String.Input,
+                    "positive_word",
+                    default="",
+                    tooltip="Typed: what pictures should be more like.",
+                ),
                 build(io.String.Input, "negative_word", default="", tooltip="Typed: what they should be less like."),
                 *sockets.way(),
                 sockets.word_strength(),
             ],
             outputs=sockets.conditionings(),
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
@@ -78,5 +102,5 @@ def _of_lora(name: str, pair: int) -> Pair:
     if not pairs:
         return Pair()
     if pair > len(pairs):
-        raise ValueError(f"{name} has {len(pairs)} word pair(s), so there is no number {pair}. Choose 1 to {len(pairs)}.")
+        raise ValueError(f"{name} has no word pair number {pair}. Choose 1 to {len(pairs)}.")
     return pairs[pair - 1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .. import header
 from . import hostile
-from .words import Pair
+from .words import NO_WORDS, Pair
 
 MOST_PAIRS = 16
 
@@ -27,7 +27,7 @@ class About:
     @property
     def first(self) -> Pair:
         """The pair that is used when none is chosen."""
-        return self.pairs[0] if self.pairs else Pair()
+        return self.pairs[0] if self.pairs else NO_WORDS
 
     def lines(self) -> list[str]:
         """For the screen."""

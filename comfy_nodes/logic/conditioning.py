@@ -51,9 +51,7 @@ def average(plain: Conditioning, worded: Conditioning, strength: float) -> list[
     return weighted_sum([(1 - strength, plain), (strength, worded)])
 
 
-def direction(
-    plain: Conditioning, positive: Conditioning, negative: Conditioning, strength: float
-) -> list[list[Any]]:
+def direction(plain: Conditioning, positive: Conditioning, negative: Conditioning, strength: float) -> list[list[Any]]:
     """plain + s · (positive - negative): works without guidance, too."""
     return weighted_sum([(1.0, plain), (strength, positive), (-strength, negative)])
 
@@ -94,7 +92,9 @@ def _sum(terms: Sequence[tuple[float, Tensor]]) -> Tensor:
         return terms[0][1]
     first = terms[0][1]
     tensors = _same_length([tensor for _, tensor in terms])
-    total = sum((w * t.to(first.device, torch.float32) for (w, _), t in zip(terms, tensors, strict=True)), torch.zeros(()))
+    total = sum(
+        (w * t.to(first.device, torch.float32) for (w, _), t in zip(terms, tensors, strict=True)), torch.zeros(())
+    )
     return total.to(first.dtype)
 
 
@@ -107,6 +107,4 @@ def _same_length(tensors: Sequence[Tensor]) -> list[Tensor]:
     if len({shape[:1] + shape[2:] for shape in shapes}) > 1 or any(length % CHUNK for length in lengths):
         raise DoNotFit(f"the texts have {' and '.join(map(str, sorted(lengths)))} tokens, and this family does not pad")
     longest = max(lengths)
-    return [
-        torch.cat([t, t.new_zeros(t.shape[0], longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors
-    ]
+    return [torch.cat([t, t.new_zeros(t.shape[0], longest - t.shape[1], *t.shape[2:])], dim=1) for t in tensors]

@@ -8,8 +8,10 @@ LONGEST = 200  # characters; training takes no longer word
 EMBEDDING = "embedding:"  # makes ComfyUI open a file
 # Cc control, Cf invisible and direction-changing, Cs/Co/Cn no characters at all, Zl/Zp line and paragraph separators.
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-TAGS = str.maketrans("", "", "<>")  # <|im_end|> and </s> end the text for a tokenizer; <lora:x> loads a file elsewhere
-ESCAPED = str.maketrans({"(": r"\(", ")": r"\)", "\\": None})  # no escape exists for ComfyUI's escape character itself
+# <|im_end|> and </s> end the text for a tokenizer, <lora:x> loads a file elsewhere; and ComfyUI has no escape for its
+# escape character.
+REMOVED = str.maketrans("", "", "<>\\")
+ESCAPED = str.maketrans({"(": r"\(", ")": r"\)"})
 
 
 def line(text: object, longest: int = LONGEST) -> str:
@@ -26,13 +28,12 @@ def word(text: object) -> str:
 
     Raises ValueError for what is no word: nothing in it, or a request to open an embedding file.
     """
-    plain = line(line(text).translate(TAGS))
-    safe = plain.translate(ESCAPED)
-    if not safe:
+    plain = line(line(text).translate(REMOVED))
+    if not plain:
         raise ValueError("a word in this file is empty")
-    if EMBEDDING in safe.casefold():
+    if EMBEDDING in plain.casefold():
         raise ValueError(f"a word in this file asks for an embedding and is left out: {plain}")
-    return safe
+    return plain.translate(ESCAPED)
 
 
 def unescape(text: str) -> str:

@@ -51,7 +51,7 @@ def stem(name: str) -> str:
 
 
 def count(names: Collection[str], known: Collection[str], *, clip: bool) -> Count:
-    """names: of the file's tensors; known: layer names that ComfyUI maps to the model (and to the clip, if there is one)."""
+    """names: of the file's tensors; known: layers that ComfyUI finds in the model, and in the clip if there is one."""
     used = [name for name in names if stem(name) in known]
     rest = [name for name in names if stem(name) not in known]
     without_clip = [name for name in rest if not clip and name.startswith(TEXT_ENCODERS)]
@@ -66,9 +66,7 @@ def pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     return {layer: (ups[layer], downs[layer]) for layer in ups if layer in downs}
 
 
-def misfit(
-    tensors: Mapping[str, Tensor], known: Mapping[str, Any], weights: Mapping[str, Tensor]
-) -> str:
+def misfit(tensors: Mapping[str, Tensor], known: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
     """The first layer whose sizes are another model's, as a sentence's end; "" when all fit.
 
     known: layer → weight's name, or (name, (dimension, start, length), …) for a slice of it. Weights that are packed

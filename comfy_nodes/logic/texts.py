@@ -21,7 +21,7 @@ def weighted(word: str, strength: float, *, weights: bool = True) -> str:
 
 
 def prefixed(words: Iterable[tuple[str, float]], prompt: str, *, weights: bool = True) -> str:
-    """Every word before the prompt, the first one first, as training writes one; a word alone where there is no prompt."""
+    """Every word before the prompt, as training writes one, the first one first; alone where there is no prompt."""
     text = prompt
     for word, strength in reversed(list(words)):
         shown = weighted(word, strength, weights=weights)

@@ -55,7 +55,7 @@ def apply(way: str, request: Request, encode: Encode) -> Sent:
 
 
 def prefix(request: Request, plain: Sent, encode: Encode) -> Sent:
-    """"word. prompt", as training writes it."""
+    """ "word. prompt", as training writes it."""
     positive, negative = _texts(request)
     partly = not request.weights and any(each.strength != 1 for each in request.words)
     note = "this text encoder reads no weights: the words act at strength 1" if partly else ""
@@ -126,7 +126,7 @@ WAYS: dict[str, Callable[[Request, Sent, Encode], Sent]] = {
 
 
 def reads_weights(tokens: Any) -> bool:
-    """Whether the tokens of "(x:1.5)", as `clip.tokenize` gives them, carry a weight: encoder → rows of (token, weight)."""
+    """Whether the tokens of "(x:1.5)" carry a weight, in `clip.tokenize`'s form: encoder → rows of (token, weight)."""
     rows = [row for rows in tokens.values() for row in rows]
     return any(entry[1] != 1 for row in rows for entry in row)
 

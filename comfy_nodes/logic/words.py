@@ -22,6 +22,9 @@ class Pair:
         return f"{self.positive} / {self.negative}"
 
 
+NO_WORDS = Pair()
+
+
 @dataclass(frozen=True)
 class Spoken:
     """A pair and its strength: 0 none, 1 as trained, up to 2."""
