@@ -9,9 +9,10 @@ from comfy_api.latest import io, ui
 from . import applying, encoding, lora_files, sockets
 from .chain import Chain, Link
 from .compat import build
+from .lora_node import LoraNode
 
 
-class AlignedPrompt(io.ComfyNode):
+class AlignedPrompt(LoraNode):
     """The usual case in one node: LoRAs onto the model, their words into the prompt."""
 
     @classmethod
@@ -44,16 +45,6 @@ class AlignedPrompt(io.ComfyNode):
                 *sockets.conditionings(),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads."""
-        return lora_files.refusal(lora_name)
-
-    @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None = None, **_: Any) -> Any:
-        """Changes with the file on disk."""
-        return lora_files.stamp(lora_name)
 
     @classmethod
     def execute(

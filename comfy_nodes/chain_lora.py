@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 
-from . import lora_files, sockets
+from . import sockets
 from .chain import Chain, Link
 from .compat import build
 from .logic.words import Pair
+from .lora_node import LoraNode
 
 
-class ChainLora(io.ComfyNode):
+class ChainLora(LoraNode):
     """One more LoRA for Aligned Prompt, with its own strength and words."""
 
     @classmethod
@@ -52,16 +51,6 @@ class ChainLora(io.ComfyNode):
                 ),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads."""
-        return lora_files.refusal(lora_name)
-
-    @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None = None, **_: Any) -> Any:
-        """Changes with the file on disk, and so do all nodes behind."""
-        return lora_files.stamp(lora_name)
 
     @classmethod
     def execute(

@@ -8,9 +8,10 @@ from comfy_api.latest import io, ui
 
 from . import applying, lora_files, sockets
 from .compat import build
+from .lora_node import LoraNode
 
 
-class LoadAlignedLora(io.ComfyNode):
+class LoadAlignedLora(LoraNode):
     """A LoRA onto a model, its words as texts, and a plain account of how much of it was used."""
 
     @classmethod
@@ -59,16 +60,6 @@ class LoadAlignedLora(io.ComfyNode):
                 ),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads."""
-        return lora_files.refusal(lora_name)
-
-    @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None = None, **_: Any) -> Any:
-        """Changes with the file on disk."""
-        return lora_files.stamp(lora_name)
 
     @classmethod
     def execute(

@@ -9,11 +9,12 @@ from comfy_api.latest import io, ui
 from . import encoding, lora_files, sockets
 from .compat import build
 from .logic.words import Pair, Spoken, library
+from .lora_node import LoraNode
 
 SOURCES = ("LoRA", "library", "typed")
 
 
-class StyleWords(io.ComfyNode):
+class StyleWords(LoraNode):
     """Words into a prompt, in one of several ways."""
 
     @classmethod
@@ -64,16 +65,6 @@ class StyleWords(io.ComfyNode):
             ],
             outputs=sockets.conditionings(),
         )
-
-    @classmethod
-    def validate_inputs(cls, lora_name: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads."""
-        return lora_files.refusal(lora_name)
-
-    @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None = None, **_: Any) -> Any:
-        """Changes with the file on disk."""
-        return lora_files.stamp(lora_name)
 
     @classmethod
     def execute(

@@ -73,7 +73,7 @@ def average(request: Request, plain: Sent, encode: Encode) -> Sent:
         texts = [(strength, prefixed([(word, 1.0)], prompt, weights=request.weights)) for word, strength in words]
         rest = 1 - sum(strength for strength, _ in texts)
         terms = [(rest, own), *((strength, encode(text)) for strength, text in texts)]
-        sides.append((conditioning.weighted_sum(terms), _formula([(rest, prompt), *texts]) if texts else prompt))
+        sides.append((conditioning.weighted_sum(terms), _formula([(rest, prompt), *texts])))
     (positive, positive_text), (negative, negative_text) = sides
     return Sent(positive, negative, positive_text, negative_text)
 
@@ -145,5 +145,8 @@ def _texts(request: Request) -> tuple[str, str]:
 
 
 def _formula(terms: Sequence[tuple[float, str]]) -> str:
-    """What was added up, one text a line."""
-    return "\n".join(f"{weight:+g} × [{text}]" for weight, text in terms if weight != 0)
+    """What was added up, one text a line; a single text of weight 1 is only itself."""
+    used = [(weight, text) for weight, text in terms if weight != 0]
+    if [weight for weight, _ in used] == [1]:
+        return used[0][1]
+    return "\n".join(f"{weight:+g} × [{text}]" for weight, text in used)
