@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny.random_loras import diffusers_file, network_of
 
 from toolkit.loras import convert
@@ -142,7 +143,7 @@ def test_aligned_prompt_samples_what_core_samples_with_the_words_typed(server, t
     name = file_for(server, tmp_path, "sd15")
     # The tiny network of the file reads 48 numbers a token; those layers do not fit the model that reads CLIP-L.
     place = server.folder / "models" / "loras" / "clip.safetensors"
-    convert_for_width(server.folder / "models" / "loras" / name, place)
+    without_text_layers(server.folder / "models" / "loras" / name, place)
     graph = {
         "model": base("sd15", WIDTH), "clip": node("TestClip"),
         "ours": aligned_prompt("clip.safetensors"),
@@ -165,11 +166,8 @@ def test_aligned_prompt_samples_what_core_samples_with_the_words_typed(server, t
     assert latent(server, "ours").isfinite().all()
 
 
-def convert_for_width(source: Path, output: Path) -> None:
+def without_text_layers(source: Path, output: Path) -> None:
     """The same LoRA without the layers that read the text."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
     with safe_open(source, "pt") as file:
         metadata = file.metadata()
     kept = {
