@@ -31,17 +31,16 @@ def lost_layers(
     A float keeps a fraction of its own size: half the step of a typical weight w is w · eps / 2, with eps 1/8 for e4m3
     and 1/4 for e5m2. An update below it is rounded away, or drowns in the noise where rounding is random.
     """
-    stored: list[tuple[str, float, float]] = []
-    for layer, (up, down) in pairs(tensors).items():
-        name = _name(known.get(layer))
-        weight = _stored(weights.get(name))
-        if weight is None or weight.dtype not in FLOAT8:
-            continue
-        alpha = tensors.get(f"{layer}.alpha")
-        update = abs(strength) * update_size(up, down, None if alpha is None else float(alpha))
-        stored.append((name, update, torch.finfo(weight.dtype).eps / 2))
-    chosen = stored[:: max(1, len(stored) // SAMPLED)][:SAMPLED]
-    return sum(update < _typical(weights, name) * half for name, update, half in chosen), len(chosen)
+    if strength == 0:
+        return 0, 0
+    layers = [layer for layer in pairs(tensors) if _half_step(weights.get(_name(known.get(layer))))]
+    chosen = layers[:: max(1, len(layers) // SAMPLED)][:SAMPLED]
+    lost = 0
+    for layer in chosen:
+        name, alpha = _name(known[layer]), tensors.get(f"{layer}.alpha")
+        update = abs(strength) * update_size(*pairs(tensors)[layer], None if alpha is None else float(alpha))
+        lost += update < _typical(weights, name) * _half_step(weights[name])
+    return lost, len(chosen)
 
 
 def warning(lost: int, seen: int) -> str:
@@ -59,9 +58,13 @@ def _name(place: Any) -> str:
     return place if isinstance(place, str) else (place or ("",))[0]
 
 
-def _stored(weight: Any) -> Tensor | None:
-    """The numbers in memory; a QuantizedTensor keeps them inside and shows the precision it calculates in."""
-    return getattr(weight, "_qdata", weight)
+def _half_step(weight: Any) -> float:
+    """Half a rounding step as a fraction of the weight, 0 for what is no float8.
+
+    A QuantizedTensor keeps its numbers inside and shows the precision that it calculates in.
+    """
+    stored = getattr(weight, "_qdata", weight)
+    return torch.finfo(stored.dtype).eps / 2 if stored is not None and stored.dtype in FLOAT8 else 0.0
 
 
 def _typical(weights: Mapping[str, Tensor], name: str) -> float:

@@ -100,6 +100,7 @@ def test_a_scale_beside_the_weight_counts() -> None:
     eight = torch.ones(4, 3).to(torch.float8_e4m3fn)
     assert rounding.lost_layers(tensors, KNOWN, {"a.weight": eight, "a.scale_weight": torch.tensor(2.0)}, 1.0)[0] == 1
     assert rounding.lost_layers(tensors, KNOWN, {"a.weight": torch.ones(4, 3, dtype=torch.bfloat16)}, 1.0) == (0, 0)
+    assert rounding.lost_layers(tensors, KNOWN, {"a.weight": eight}, 0.0) == (0, 0)
     assert rounding.warning(0, 4) == ""
     assert "8 bits, and in 3 of 4 layers" in rounding.warning(3, 4)
 
