@@ -11,6 +11,12 @@ from dataclasses import asdict, dataclass, field
 
 KEY = "palate"
 FORMAT_VERSION = 1
+LONGEST = 65_536  # characters of JSON; ours are far below
+
+
+def caption(word: str, prompt: str) -> str:
+    """The text a control word makes of a prompt: "word. prompt", as the published SRPO code builds it."""
+    return f"{word}. {prompt}"
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,12 @@ def read(metadata: Mapping[str, str] | None) -> AlignedLoraHeader | None:
     """
     if not metadata or KEY not in metadata:
         return None
+    if len(metadata[KEY]) > LONGEST:
+        raise ValueError(f"the `{KEY}` header of this LoRA cannot be read: it is longer than {LONGEST} characters")
     try:
         content = json.loads(metadata[KEY])
         known = {name: content[name] for name in AlignedLoraHeader.__dataclass_fields__ if name in content}
         low, high = known.get("strength", (0.5, 1.0))
         return AlignedLoraHeader(**{**known, "strength": (float(low), float(high))})
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"the `{KEY}` header of this LoRA cannot be read: {error}") from error

@@ -9,6 +9,8 @@ from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from comfy_nodes.header import caption
+
 
 class WordPair(BaseModel):
     """`positive` is what pictures should be more like, `negative` what they should be less like."""
@@ -33,11 +35,6 @@ class WordPair(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.positive} / {self.negative}"
-
-
-def caption(word: str, prompt: str) -> str:
-    """The text a reward reads for a control word: "word. prompt", as the published SRPO code builds it."""
-    return f"{word}. {prompt}"
 
 
 def positive_and_negative(prompts: Sequence[str], words: Sequence[WordPair]) -> list[list[str]]:

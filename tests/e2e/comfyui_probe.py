@@ -124,15 +124,15 @@ def has(kind: str) -> bool:
     return hasattr(comfy.supported_models, kind)
 
 
-def build(kind: str, settings: dict[str, Any]) -> Any:
-    """The model on the meta device: names and sizes, no numbers."""
+def build(kind: str, settings: dict[str, Any], device: str = "meta") -> Any:
+    """The model; on the meta device it has names and sizes and no numbers."""
     import comfy.supported_models
     from comfy.ldm.flux.model import FluxParams
 
     if "txt_ids_dims" not in {field.name for field in fields(FluxParams)}:  # newer releases require it, older refuse it
         settings = {name: value for name, value in settings.items() if name != "txt_ids_dims"}
     config = getattr(comfy.supported_models, kind)({**settings, "dtype": torch.float32})
-    return config.get_model({}, device=torch.device("meta"))
+    return config.get_model({}, device=torch.device(device))
 
 
 def names(kind: str, settings: dict[str, Any]) -> list[str]:

@@ -17,16 +17,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import pytest
-import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from tiny.random_loras import diffusers_file, network_of, random_updates
+from torch import Tensor
 
-from toolkit.loras import convert, keys, writing
+from toolkit.loras import convert, keys
 from toolkit.loras.families import FAMILIES
 from toolkit.loras.reading import read
-from toolkit.loras.updates import Update, rows_at
+from toolkit.loras.updates import rows_at
 
 CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
 PACKAGES = os.environ.get("COMFYUI_PACKAGES", "")
@@ -36,7 +35,6 @@ HEAD = "# {}: every layer name that ComfyUI maps to a matrix, as the code of {} 
 TRIED = ("flux", "flux2", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan", "z_image")
 LACKING = {"0.3.64": {"flux2", "z_image"}}  # release → families of those that it does not have
 AS_THEY_ARE = [family for family in TRIED if convert.serves_both(FAMILIES[family])]
-NETWORKS = json.loads((PROBE.parents[1] / "golden" / "tiny_networks.json").read_text(encoding="utf-8"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHECKOUTS, reason="COMFYUI_PATH does not say where ComfyUI's source is"),
@@ -76,32 +74,6 @@ def checkout(comfyui: Path, family: str) -> Path:
     if family in LACKING.get(version(comfyui), set()):
         pytest.skip(f"ComfyUI {version(comfyui)} has no {FAMILIES[family].title}")
     return comfyui
-
-
-def network_of(family: str) -> nn.Module:
-    torch.manual_seed(0)
-    return getattr(diffusers, NETWORKS[family]["class"])(**NETWORKS[family]["settings"])
-
-
-def random_updates(family: str, network: nn.Module) -> dict[str, Update]:
-    """A small random update on every layer of the tiny network that its original can take."""
-    generator = torch.Generator().manual_seed(7)
-    return {
-        name: Update(
-            torch.randn(2, *module.weight.shape[1:], generator=generator),
-            torch.randn(module.weight.shape[0], 2, *(1 for _ in module.weight.shape[2:]), generator=generator),
-        )
-        for name, module in network.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and FAMILIES[family].renaming.to_original(name)
-    }
-
-
-def diffusers_file(folder: Path, family: str, network: nn.Module) -> Path:
-    """A LoRA on every layer, as training writes it."""
-    each = FAMILIES[family]
-    path, about = folder / "diffusers.safetensors", {"palate": json.dumps({"family": family})}
-    writing.write(path, random_updates(family, network), each, each.diffusers, dtype="float32", metadata=about)
-    return path
 
 
 def changes_in_comfyui(checkout: Path, family: str, file: Path) -> dict[str, Tensor]:

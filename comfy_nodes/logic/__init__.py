@@ -1,0 +1,1 @@
+"""Pure functions of tensors and text; ComfyUI is not imported below here."""

@@ -1,0 +1,45 @@
+"""Word pairs: out of a LoRA's header, out of the shipped library, and how strongly each is to work."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parents[1] / "words.json"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What pictures should be more like, and what less; ready for a prompt. Either may be empty."""
+
+    positive: str = ""
+    negative: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.positive} / {self.negative}"
+
+
+NO_WORDS = Pair()
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A pair and its strength: 0 none, 1 as trained, up to 2."""
+
+    pair: Pair
+    strength: float = 1.0
+
+
+@cache
+def library() -> dict[str, Pair]:
+    """The shipped pairs by the text they have in a dropdown; empty when the file is damaged, which the log tells."""
+    try:
+        entries = json.loads(LIBRARY.read_text(encoding="utf-8"))["pairs"]
+        pairs = [Pair(entry["positive"], entry["negative"]) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logging.warning("Palate: its own words.json cannot be read (%s); install the pack anew.", error)
+        return {}
+    return {str(pair): pair for pair in pairs}

@@ -1,0 +1,101 @@
+"""Nodes for the tests alone: tiny random models and text encoders, and what their patches make of the weights.
+
+The test copies `comfyui_probe.py` beside this file, which knows a small model of every family.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.lora
+import comfy.model_patcher
+import comfy.sd
+import comfy.sd1_clip
+import comfy.utils
+import torch
+
+from .comfyui_probe import TINY, build
+
+CLIP_LAYERS, CLIP_WIDTH = 2, 768
+
+
+class Target:
+    """What comfy.sd.CLIP asks for."""
+
+    params: dict[str, Any] = {}  # noqa: RUF012
+    clip = comfy.sd1_clip.SD1ClipModel
+    tokenizer = comfy.sd1_clip.SD1Tokenizer
+
+
+def randomise(module: torch.nn.Module) -> None:
+    """The same small numbers each time; ComfyUI's layers begin with whatever lay in memory."""
+    generator = torch.Generator().manual_seed(5)
+    for parameter in module.parameters():
+        parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+
+
+class TestModel:
+    """A tiny random model of a family."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "make", "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"family": ([*TINY],), "context": ("INT", {"default": 0})}}
+
+    def make(self, family: str, context: int) -> tuple[Any]:
+        kind, settings = TINY[family]
+        model = build(kind, {**settings, "context_dim": context} if context else settings, device="cpu")
+        randomise(model.diffusion_model)
+        cpu = torch.device("cpu")
+        return (comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu),)
+
+
+class TestClip:
+    """A CLIP-L of two random layers with its real tokenizer."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "make", "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {}}
+
+    def make(self) -> tuple[Any]:
+        options = {"clip_l_model_config": {"num_hidden_layers": CLIP_LAYERS}, "dtype": torch.float32}
+        clip = comfy.sd.CLIP(Target, model_options=options)
+        randomise(clip.cond_stage_model)
+        return (clip,)
+
+
+class TestCompare:
+    """Two patched models: which weights are patched, and the largest difference between the patched weights."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "compare", "testing", True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"one": ("MODEL",), "other": ("MODEL",)}}
+
+    def compare(self, one: Any, other: Any) -> dict[str, Any]:
+        pairs = {name: (patched(one, name), patched(other, name)) for name in one.patches if name in other.patches}
+        changes = [float((mine - weight(one, name)).abs().max()) for name, (mine, _) in pairs.items()]
+        found = {
+            "only_one": sorted(set(one.patches) ^ set(other.patches)),
+            "weights": len(pairs),
+            "difference": max((float((mine - its).abs().max()) for mine, its in pairs.values()), default=0.0),
+            "smallest_change": min(changes, default=0.0),
+        }
+        return {"ui": {"found": [found]}}
+
+
+def weight(model: Any, name: str) -> torch.Tensor:
+    """One weight of a model, in float32."""
+    return comfy.utils.get_attr(model.model, name).detach().float().clone()
+
+
+def patched(model: Any, name: str) -> torch.Tensor:
+    """The weight that sampling would use."""
+    return comfy.lora.calculate_weight(model.patches[name], weight(model, name), name)
+
+
+NODE_CLASS_MAPPINGS = {"TestModel": TestModel, "TestClip": TestClip, "TestCompare": TestCompare}
