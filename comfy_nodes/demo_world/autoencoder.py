@@ -130,7 +130,7 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """[B, 3, h, w] in [0, 1] → [B, latents, h/f, w/f]."""
-        return self.encoder(pictures * 2 - 1)[:, : self.latents]
+        return self.encoder(pictures * 2 - 1)[:, : self.latents].contiguous()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import comfy.clip_model
 import comfy.latent_formats
+import comfy.model_base
 import comfy.model_detection
 import comfy.model_management
 import comfy.model_patcher
@@ -55,6 +56,10 @@ class DemoLatents(comfy.latent_formats.LatentFormat):
         return latent / self.scale_factor + self.shift_factor
 
 
+class DemoWorld(comfy.model_base.Flux):
+    """A class of its own, so that LoRAs of FLUX.1 can be told from LoRAs of the demo."""
+
+
 def model(header: DemoWorldHeader, weights: Weights) -> Any:
     """ComfyUI's own FLUX network at the demo's size, as schnell is sampled: sigma is the time, unshifted, true guidance.
 
@@ -65,7 +70,7 @@ def model(header: DemoWorldHeader, weights: Weights) -> Any:
     config.set_inference_dtype(torch.float32, None)
     config.latent_format = DemoLatents(header.scaling_factor, header.shift_factor, header.autoencoder["latents"])
     offload = comfy.model_management.unet_offload_device()
-    network = config.get_model({}, device=offload)
+    network = DemoWorld(config, model_type=comfy.model_base.ModelType.FLOW, device=offload)
     network.diffusion_model.load_state_dict(config.process_unet_state_dict(weights))
     return comfy.model_patcher.ModelPatcher(
         network, load_device=comfy.model_management.get_torch_device(), offload_device=offload

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ PACKAGES = os.environ.get("COMFYUI_PACKAGES", "")
 PROBE = Path(__file__).with_name("comfyui_probe.py")
 KEYS = Path(keys.__file__).parent / "keys"
 HEAD = "# {}: every layer name that ComfyUI maps to a matrix, as the code of {} listed them for the published models.\n"
-TRIED = ("flux", "flux2", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan", "z_image")
+TRIED = ("demo", "flux", "flux2", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan", "z_image")
 LACKING = {"0.3.64": {"flux2", "z_image"}}  # release → families of those that it does not have
 AS_THEY_ARE = [family for family in TRIED if convert.serves_both(FAMILIES[family])]
 NETWORKS = json.loads((PROBE.parents[1] / "golden" / "tiny_networks.json").read_text(encoding="utf-8"))
+DEMO = json.loads((files("demo_world") / "weights" / "transformer" / "config.json").read_text(encoding="utf-8"))
+NETWORKS["demo"] = {
+    "class": DEMO["_class_name"], "settings": {name: value for name, value in DEMO.items() if not name.startswith("_")},
+}  # fmt: skip
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHECKOUTS, reason="COMFYUI_PATH does not say where ComfyUI's source is"),
