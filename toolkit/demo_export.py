@@ -62,7 +62,7 @@ def export(comfyui: Path, weights: Path | None = None) -> Path:
 
 
 def folder_in(comfyui: Path) -> Path:
-    """`models/palate` in `comfyui`, or `comfyui` when it is that folder. Raises UsageError when there is no `models`."""
+    """`models/palate` in `comfyui`, or `comfyui` where it is that. Raises UsageError when there is no `models`."""
     whole = comfyui.expanduser().absolute()
     folder = whole if whole.parts[-2:] == ("models", header.FOLDER) else whole / "models" / header.FOLDER
     if not folder.parent.is_dir():

@@ -61,7 +61,7 @@ class DemoWorld(comfy.model_base.Flux):
 
 
 def model(header: DemoWorldHeader, weights: Weights) -> Any:
-    """ComfyUI's own FLUX network at the demo's size, as schnell is sampled: sigma is the time, unshifted, true guidance.
+    """ComfyUI's own FLUX network at the demo's size, sampled as schnell is: sigma is the time, and it is not shifted.
 
     What this release wants to know beyond our sizes, it finds out from the weights as for any FLUX file.
     """

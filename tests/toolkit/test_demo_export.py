@@ -1,4 +1,4 @@
-"""The embedded model for ComfyUI: every weight in its place, the same bytes each time, and a plain word where it fails."""
+"""The embedded model for ComfyUI: every weight in its place, the same bytes each time, plain words where it fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_the_file_lies_where_the_node_looks_and_nothing_beside_it(comfyui: Path)
     assert path == comfyui / "models" / "palate" / "palate_demo_world.safetensors"
     assert [*path.parent.iterdir()] == [path]
     assert export(path.parent) == path  # the folder itself is understood too
+
+
+def test_the_command_writes_it_and_trains_nothing(comfyui: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = call("demo", "--export-comfyui", str(comfyui))
+    assert code == 0
+    assert out.startswith("The embedded model for ComfyUI: ComfyUI/models/palate/palate_demo_world.safetensors\n")
+    assert [path.name for path in comfyui.parent.iterdir()] == ["ComfyUI"]
+    code, _, err = call("demo", "--export-comfyui", str(comfyui.parent / "elsewhere"))
+    assert (code, "is not ComfyUI's folder" in err) == (2, True)
 
 
 def test_the_same_bytes_each_time() -> None:
