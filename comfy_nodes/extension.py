@@ -11,6 +11,8 @@ from comfy_api.latest import ComfyExtension
 NODES = {
     "PalateAlignedPrompt": "aligned_prompt:AlignedPrompt",
     "PalateChainLora": "chain_lora:ChainLora",
+    "PalateDemoWorldLatent": "demo_world.latent:DemoWorldLatent",
+    "PalateDemoWorldLoader": "demo_world.loader:DemoWorldLoader",
     "PalateLoadAlignedLora": "load_aligned_lora:LoadAlignedLora",
     "PalateStyleWords": "style_words:StyleWords",
 }

@@ -75,8 +75,9 @@ def test_app_knows_only_the_studio() -> None:
     assert len(app.read_text(encoding="utf-8").splitlines()) <= 120
 
 
-def test_the_lora_header_contract_needs_only_the_standard_library() -> None:
-    imported = imported_modules(ROOT / "comfy_nodes" / "header.py")
+@pytest.mark.parametrize("name", ["header.py", "demo_world/header.py"])
+def test_the_header_contracts_need_only_the_standard_library(name: str) -> None:
+    imported = imported_modules(ROOT / "comfy_nodes" / name)
     assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == set()
 
 

@@ -51,11 +51,17 @@ def demo(
     output: Annotated[Path | None, typer.Option(help="A new folder for this run.")] = None,
     set_: Set = None,
     runs: Runs = None,
+    export_comfyui: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only write the embedded model into this ComfyUI's folder.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Align the embedded model with a word pair, then show base against aligned. No downloads, about three minutes."""
     from toolkit import commands
 
+    if export_comfyui:
+        commands.export_demo(export_comfyui)
+        return
     run = commands.train(commands.ready_recipe("demo"), set_ or [], runs, output, processes=1, quiet=quiet)
     commands.compare(run, judge="demo_judge", quiet=quiet)
 

@@ -119,6 +119,14 @@ def _follow(run: RunFolder, *, processes: int, quiet: bool) -> RunFolder:
     return run
 
 
+def export_demo(comfyui: Path) -> None:
+    """Write the embedded model for ComfyUI."""
+    from toolkit.demo_export import export
+
+    out.print(f"The embedded model for ComfyUI: {_short(export(comfyui))}", markup=False)
+    out.print("Next: restart ComfyUI, or press R in it, and add the node Load Demo World.", markup=False)
+
+
 def compare(run: RunFolder, *, judge: str = "", seeds: int = 2, steps: int = 20, quiet: bool = False) -> dict[str, Any]:
     """Print the table base → aligned on the test prompts."""
     _needs_lora(run)

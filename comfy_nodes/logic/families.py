@@ -7,6 +7,7 @@ from __future__ import annotations
 CLASSES = {
     "BaseModel": "sd15",
     "CogVideoX": "cogvideox",
+    "DemoWorld": "palate-demo",
     "Flux": "flux",
     "Flux2": "flux2",
     "HunyuanDiT": "hunyuan_dit",
@@ -17,7 +18,7 @@ CLASSES = {
     "WAN21": "wan",
 }
 TITLES = {
-    "cogvideox": "CogVideoX", "demo": "Palate's Demo World", "flux": "FLUX.1", "flux2": "FLUX.2",
+    "cogvideox": "CogVideoX", "palate-demo": "Palate's Demo World", "flux": "FLUX.1", "flux2": "FLUX.2",
     "hunyuan_dit": "HunyuanDiT", "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5",
     "sd3": "Stable Diffusion 3", "sdxl": "Stable Diffusion XL", "wan": "Wan", "z_image": "Z-Image",
 }  # fmt: skip

@@ -23,7 +23,7 @@ SCHEMA = ("node_id", "display_name", "category", "inputs", "outputs", "descripti
 SOCKET = {"display_name": None, "optional": False, "tooltip": None}
 WIDGET = {**SOCKET, "default": None, "min": None, "max": None, "step": None, "options": None, "multiline": False,
           "dynamic_prompts": None}  # fmt: skip
-TYPES = ("Model", "Clip", "Conditioning", "String", "Float", "Int", "Boolean", "Combo", "Image", "Latent")
+TYPES = ("Model", "Clip", "Conditioning", "String", "Float", "Int", "Boolean", "Combo", "Image", "Latent", "Vae")
 
 
 def socket(kind: str, keywords: dict[str, Any]) -> type:
@@ -85,7 +85,10 @@ def folder_paths(folder: Path) -> ModuleType:
     def list_files(_: str) -> list[str]:
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
-    return module("folder_paths", get_full_path=full_path, get_filename_list=list_files)
+    return module(
+        "folder_paths", get_full_path=full_path, get_filename_list=list_files,
+        models_dir=str(folder.parent), folder_names_and_paths={},
+    )  # fmt: skip
 
 
 class BaseModel:

@@ -142,6 +142,7 @@ def test_the_family_is_that_of_the_nearest_class(model: type, family: str) -> No
 
 
 def test_families_have_the_names_that_training_writes() -> None:
-    assert set(CLASSES.values()) <= set(FAMILIES)
-    assert set(TITLES) == set(FAMILIES)
+    written = {"palate-demo" if family == "demo" else family for family in FAMILIES}
+    assert set(CLASSES.values()) <= written
+    assert set(TITLES) == written
     assert title("nobody's") == "nobody's"

@@ -59,7 +59,12 @@ Z_IMAGE = {
     "n_kv_heads": 30, "cap_feat_dim": 2560, "axes_dims": [32, 48, 48], "axes_lens": [1536, 512, 512],
     "ffn_dim_multiplier": 8 / 3, "qk_norm": True, "z_image_modulation": True, "pad_tokens_multiple": 32,
 }  # fmt: skip
+DEMO = {
+    **FLUX, "in_channels": 4, "out_channels": 4, "vec_in_dim": 128, "context_in_dim": 128, "hidden_size": 128,
+    "num_heads": 4, "depth": 2, "depth_single_blocks": 6, "axes_dim": [8, 12, 12], "guidance_embed": False,
+}  # fmt: skip
 PUBLISHED = {
+    "demo": {"palate-demo": ("FluxSchnell", DEMO)},
     "flux": {"FLUX.1": ("Flux", FLUX)},
     "flux2": {"FLUX.2-dev": ("Flux2", FLUX2)},
     "hunyuan_dit": {
@@ -80,6 +85,7 @@ PUBLISHED = {
     "z_image": {"Z-Image": ("ZImage", Z_IMAGE)},
 }  # fmt: skip
 TINY = {
+    "demo": ("FluxSchnell", DEMO),
     "flux": ("Flux", {
         **FLUX, "hidden_size": 64, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "vec_in_dim": 32,
         "context_in_dim": 48, "axes_dim": [8, 12, 12],
@@ -124,14 +130,19 @@ def has(kind: str) -> bool:
     return hasattr(comfy.supported_models, kind)
 
 
+def accepted(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the setting that newer releases require and older refuse."""
+    from comfy.ldm.flux.model import FluxParams
+
+    known = "txt_ids_dims" in {field.name for field in fields(FluxParams)}
+    return {name: value for name, value in settings.items() if known or name != "txt_ids_dims"}
+
+
 def build(kind: str, settings: dict[str, Any], device: str = "meta") -> Any:
     """The model; on the meta device it has names and sizes and no numbers."""
     import comfy.supported_models
-    from comfy.ldm.flux.model import FluxParams
 
-    if "txt_ids_dims" not in {field.name for field in fields(FluxParams)}:  # newer releases require it, older refuse it
-        settings = {name: value for name, value in settings.items() if name != "txt_ids_dims"}
-    config = getattr(comfy.supported_models, kind)({**settings, "dtype": torch.float32})
+    config = getattr(comfy.supported_models, kind)({**accepted(settings), "dtype": torch.float32})
     return config.get_model({}, device=torch.device(device))
 
 
@@ -144,6 +155,7 @@ def names(kind: str, settings: dict[str, Any]) -> list[str]:
     recognised = comfy.model_detection.model_config_from_unet(weights, "diffusion_model.")
     if type(recognised).__name__ != kind:
         raise SystemExit(f"ComfyUI takes the weights of {kind} for {type(recognised).__name__}.")
+    recognised.unet_config.update(accepted(settings))  # of FLUX's kind it knows the published widths only
     model = recognised.get_model({}, device=torch.device("meta"))
     known = comfy.lora.model_lora_keys_unet(model, {})
     matrices = {name for name, weight in weights.items() if name.endswith(".weight") and weight.ndim > 1}

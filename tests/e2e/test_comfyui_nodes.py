@@ -26,7 +26,10 @@ pytestmark = [
         not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
     ),
 ]
-NODES = {"PalateAlignedPrompt", "PalateChainLora", "PalateLoadAlignedLora", "PalateStyleWords"}
+NODES = {
+    "PalateAlignedPrompt", "PalateChainLora", "PalateDemoWorldLatent", "PalateDemoWorldLoader", "PalateLoadAlignedLora",
+    "PalateStyleWords",
+}  # fmt: skip
 FAMILIES = ("flux", "qwen_image", "sd15", "sd3", "sdxl", "wan")
 WIDTH = 768  # of CLIP-L, which the tiny SD 1.5 reads in the runs that sample
 SMALL = 0.01  # strength in the runs that sample: the files' numbers are large beside the model's

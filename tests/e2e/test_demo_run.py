@@ -51,7 +51,7 @@ def test_a_run_ends_with_a_lora_and_says_where(finished: Finished) -> None:
     run = finished.run
     assert run.state().status == DONE
     assert "Finished 4 of 4 updates." in finished.said
-    assert "LoRA: runs/3d-render/lora/3d-render.safetensors, for diffusers\n" in finished.said
+    assert "LoRA: runs/3d-render/lora/3d-render.safetensors, for diffusers and ComfyUI\n" in finished.said
     assert finished.said.splitlines()[-1].startswith("Next: palate compare runs/3d-render")
 
     (path,) = run.lora_files()

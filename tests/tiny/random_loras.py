@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import diffusers
@@ -17,6 +18,10 @@ from toolkit.loras.updates import Update
 WORDS = [{"positive": "3d render (soft)", "negative": "line art"}]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NETWORKS = json.loads((GOLDEN / "tiny_networks.json").read_text(encoding="utf-8"))
+DEMO = json.loads((files("demo_world") / "weights" / "transformer" / "config.json").read_text(encoding="utf-8"))
+NETWORKS["demo"] = {
+    "class": DEMO["_class_name"], "settings": {name: value for name, value in DEMO.items() if not name.startswith("_")},
+}  # fmt: skip
 
 
 def network_of(family: str) -> nn.Module:

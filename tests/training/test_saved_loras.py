@@ -55,8 +55,7 @@ def test_every_program_gets_a_file_that_it_reads_whole_and_plays_as_strong(base:
     assert [path.name for path in files] == wanted
     assert len(readers(base)) == len(files)
     assert unread(files[0], "diffusers") == []
-    if base != "demo":
-        assert unread(files[-1], "comfyui") == []
+    assert unread(files[-1], "comfyui") == []
     first, last = (read(path) for path in (files[0], files[-1]))
     assert set(first.factors.values()) == set(last.factors.values()) == {1.0}
     assert first.updates.keys() == last.updates.keys()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit import lora_file
-from toolkit.errors import UsageError
 from toolkit.loras import families, keys, writing
 from toolkit.loras.family import Family, Spelling
 from toolkit.loras.reading import Lora, read
@@ -35,10 +34,10 @@ def convert(path: Path, target: Target, output: Path, *, family: str = "", dtype
 def for_comfyui(path: Path) -> Path | None:
     """Write `<name>_comfyui.safetensors` beside a diffusers LoRA that names its family, and return it.
 
-    None where ComfyUI reads the first file as it is, has no such model, or the family is unknown. Raises UsageError.
+    None where ComfyUI reads the first file as it is, or the family is unknown. Raises UsageError.
     """
     family = families.named_in(lora_file.read_metadata(path))
-    if family is None or family.comfyui is None or serves_both(family):
+    if family is None or serves_both(family):
         return None
     output = path.with_name(f"{path.stem}_comfyui.safetensors")
     convert(path, "comfyui", output, family=family.name)
@@ -55,9 +54,7 @@ def serves_both(family: Family) -> bool:
 def readers(base: str) -> tuple[str, ...]:
     """Who reads each file of a run on `base`, in the order of `RunFolder.lora_files`."""
     family = families.FAMILIES.get(base)
-    if family and serves_both(family):
-        return ("diffusers and ComfyUI",)
-    return ("diffusers",) if family and family.comfyui is None else ("diffusers", "ComfyUI")
+    return ("diffusers and ComfyUI",) if family and serves_both(family) else ("diffusers", "ComfyUI")
 
 
 def precision_of(lora: Lora) -> str:
@@ -66,10 +63,5 @@ def precision_of(lora: Lora) -> str:
 
 
 def spelling_for(family: Family, target: Target) -> Spelling:
-    """How `target` wants a family's layers written. Raises UsageError where it has no such model."""
-    spelling = family.diffusers if target == "diffusers" else family.comfyui
-    if spelling is None:
-        raise UsageError(
-            f"ComfyUI has no model for {family.title}.", action="Convert with --to diffusers, or use `palate sample`."
-        )
-    return spelling
+    """How `target` wants a family's layers written."""
+    return family.diffusers if target == "diffusers" else family.comfyui

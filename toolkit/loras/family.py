@@ -54,7 +54,7 @@ class Family:
     base_model_version: str
     renaming: Renaming
     diffusers: Spelling
-    comfyui: Spelling | None  # None where ComfyUI has no such model
+    comfyui: Spelling
     diffusers_reads: Mapping[Spelling, str] = field(default_factory=dict)
     also_known_as: frozenset[str] = field(default_factory=frozenset)
     reads_alpha: bool = True  # diffusers honours `.alpha` beside its own names

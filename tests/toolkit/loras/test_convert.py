@@ -22,7 +22,6 @@ from toolkit.loras.verification import verify
 
 PEFT = Spelling("base_model.model.")
 Writer = Callable[..., Path]
-WITH_COMFYUI = [name for name, family in FAMILIES.items() if family.comfyui]
 
 
 def deltas(path: Path, family: str = "") -> dict[str, torch.Tensor]:
@@ -36,7 +35,7 @@ def assert_same_change(first: Path, second: Path, family: str) -> None:
         assert (theirs[name].reshape(delta.shape) - delta).abs().max() <= 1e-6 * delta.abs().max(), name
 
 
-@pytest.mark.parametrize("family", WITH_COMFYUI)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_there_and_back_is_the_same_change(family: str, diffusers_file: Writer, tmp_path: Path) -> None:
     source = diffusers_file(family)
     convert(source, "comfyui", tmp_path / "ready.safetensors")
@@ -155,18 +154,13 @@ def test_numbers_that_are_not_finite_are_refused(diffusers_file: Writer, tmp_pat
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_the_demo_base_has_no_comfyui_file(diffusers_file: Writer, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ComfyUI has no model for Palate's demo base"):
-        convert(diffusers_file("demo"), "comfyui", tmp_path / "x.safetensors")
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_second_file_is_written_where_comfyui_skips_names_of_the_first(family: str, diffusers_file: Writer) -> None:
     source = diffusers_file(family)
     second = for_comfyui(source)
-    needs_one = FAMILIES[family].comfyui is not None and bool(verify(source).unread["comfyui"])
+    needs_one = bool(verify(source).unread["comfyui"])
     assert (second is not None) == needs_one
-    assert serves_both(FAMILIES[family]) == (family != "demo" and not needs_one)
+    assert serves_both(FAMILIES[family]) != needs_one
     assert len(readers(family)) == 1 + needs_one
     if second:
         assert second.name == "aligned_comfyui.safetensors"

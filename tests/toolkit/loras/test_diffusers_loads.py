@@ -117,8 +117,8 @@ def test_every_layer_loads_with_its_change(
         assert (changes[name].detach().reshape(wanted.shape) - wanted).norm() <= 1e-5 * wanted.norm(), name
 
 
-def test_every_comfyui_file_but_those_of_two_families_is_for_diffusers_too() -> None:
-    """As docs/formats.md says: HunyuanDiT has no loader there, the demo no ComfyUI file."""
+def test_every_comfyui_file_is_for_diffusers_too_where_diffusers_has_a_loader() -> None:
+    """As docs/formats.md says: HunyuanDiT has none there."""
     both = {name for name, each in FAMILIES.items() if each.comfyui in (each.diffusers, *each.diffusers_reads)}
     assert both & set(LOADERS) == set(LOADERS)
 

@@ -21,7 +21,7 @@ from toolkit.loras.verification import verify
 
 Writer = Callable[..., Path]
 Q = "transformer_blocks.0.attn.to_q"
-UNREAD_BY_COMFYUI = {"sd15", "sdxl", "wan", "hunyuan_dit", "demo", "flux2"}  # their diffusers names
+UNREAD_BY_COMFYUI = {"sd15", "sdxl", "wan", "hunyuan_dit", "flux2"}  # their diffusers names
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -34,7 +34,7 @@ def test_the_diffusers_file_loads_in_diffusers_and_where_comfyui_knows_its_names
     assert verdict.problems == []
 
 
-@pytest.mark.parametrize("family", [name for name, each in FAMILIES.items() if each.comfyui])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_comfyui_file_loads_in_both(family: str, diffusers_file: Writer, tmp_path: Path) -> None:
     convert(diffusers_file(family), "comfyui", tmp_path / "ready.safetensors")
     assert verify(tmp_path / "ready.safetensors").good

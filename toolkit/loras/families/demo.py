@@ -1,4 +1,4 @@
-"""The embedded demo base: a small network of FLUX.1's class, for diffusers only; ComfyUI has no model to play it on."""
+"""The embedded demo base: a small network of FLUX.1's class; ComfyUI plays it through Palate's nodes, named alike."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ FAMILY = replace(
     title="Palate's demo base",
     architecture="palate-demo",
     base_model_version="palate_demo",
-    comfyui=None,
     diffusers_reads={},
     also_known_as=frozenset(),
 )

@@ -1,0 +1,1 @@
+"""Palate's embedded model inside ComfyUI. Nothing of ComfyUI is imported here."""
