@@ -114,7 +114,7 @@ def test_the_lora_is_offered_only_when_it_is_finished(make_run: MakeRun) -> None
 
 @pytest.mark.parametrize(
     ("base", "said"),
-    [("demo", ["diffusers and ComfyUI"]), ("cogvideox", ["diffusers"]), ("sdxl", ["diffusers", "ComfyUI"])],
+    [("demo", ["diffusers and ComfyUI"]), ("sdxl", ["diffusers", "ComfyUI"])],
 )
 def test_every_file_of_the_lora_is_offered_to_the_program_that_reads_it(
     make_run: MakeRun, base: str, said: list[str]
