@@ -12,8 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from demo_runs import Job, markdown, report, run, verdict
+from demo_runs import Job, report, run, verdict
 
+from toolkit.bench.page import markdown
 from toolkit.run_folder import RunFolder
 
 HEALTHY = (("3d render", "line art"), ("3d render", "flat icon"), ("cartoon", "line art"), ("flat icon", "line art"))

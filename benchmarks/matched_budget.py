@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from demo_runs import Job, markdown, report, run, spread, verdict
+from demo_runs import Job, report, run, spread, verdict
+
+from toolkit.bench.page import markdown
 
 RECIPES = {"SRPO": "demo", "Direct-Align": "demo-direct-align", "ReFL": "demo-refl"}
 COLUMNS = (

@@ -23,11 +23,6 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether it leaves out zero."""
-        return self.low > 0 or self.high < 0
-
 
 def interval(arrays: Sequence[Array], figure: Callable[[Sequence[Array]], float]) -> Interval:
     """`figure` of `arrays`, each [seeds, prompts], and its bootstrap over whole seeds and whole prompts.

@@ -69,7 +69,7 @@ def _markdown(bench: MethodsBench, arms: Mapping[str, ArmFigures], answers: Mapp
             [line.arm, line.figure, _number(line.value), f"{_number(line.low)} to {_number(line.high)}"]
             for line in lines
         ]
-        parts.append(f"### {ask}\n\n{_rows(rows)}")
+        parts.append(f"### {ask}\n\n{markdown(rows)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,7 +90,7 @@ def _table(arms: Mapping[str, ArmFigures], point: Point) -> str:
                 ", ".join(f"{key.rpartition('.')[2]} {value:g}" for key, value in arm.settings.items()),
             )
         )
-    return _rows(rows)
+    return markdown(rows)
 
 
 def _gain(arm: ArmFigures, figure: Figure, update: int) -> str:
@@ -137,7 +137,8 @@ def _second_half(updates: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     return updates[len(updates) // 2 :]
 
 
-def _rows(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 

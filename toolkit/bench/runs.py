@@ -76,14 +76,9 @@ def _folder(job: Job) -> RunFolder:
     return job.run
 
 
-def seconds_per_update(run: RunFolder, unlike: int = 1) -> float:
-    """The median update's wall time; the first `unlike` updates, which warm up, do not count."""
-    return statistics.median(event["seconds"] for event in run.events("update")[unlike:])
-
-
-def newest_check(run: RunFolder) -> dict:
-    """The last check's event."""
-    return run.events("check")[-1]
+def seconds_per_update(run: RunFolder) -> float:
+    """The median update's wall time; the first, which warms up, does not count."""
+    return statistics.median(event["seconds"] for event in run.events("update")[1:])
 
 
 def choose(candidates: Sequence[RunFolder]) -> int:
@@ -92,6 +87,6 @@ def choose(candidates: Sequence[RunFolder]) -> int:
         float("-inf")
         if any(light["state"] == "bad" for light in check["guards"].values())
         else check["values"]["second"]
-        for check in map(newest_check, candidates)
+        for check in (run.events("check")[-1] for run in candidates)
     ]
     return max(range(len(scores)), key=lambda index: scores[index])

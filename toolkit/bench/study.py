@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from toolkit import recipe
+from toolkit import catalogue, recipe
 from toolkit.bench.question import Question
 from toolkit.recipe import Recipe
 from toolkit.recipe_parts import Part
@@ -102,8 +102,6 @@ def slug(name: str) -> str:
 
 def samples_per_update(content: Recipe) -> int:
     """Pictures or pairs whose gradient one update follows: of a group, every member."""
-    from toolkit import catalogue
-
     settings = catalogue.find("methods", content.method.name).defaults() | content.method.settings
     return content.training.batch_size * content.training.gradient_accumulation * settings.get("group_size", 1)
 
