@@ -34,7 +34,8 @@ def write(bench: MethodsBench, folder: Path) -> Path:
     plots.curves(folder / "curves.png", [arm for name, arm in arms.items() if name in bench.study.curves()])
     by_sigma = _by_sigma(bench)
     plots.by_sigma(folder / "accuracy_by_sigma.png", "share of pairs in the right order", by_sigma["accuracy.sigma_"])
-    plots.by_sigma(folder / "logit_by_sigma.png", "mean logit of a pair", by_sigma["logit.sigma_"])
+    logits = by_sigma["logit.sigma_"]  # one method's are in the thousands, another's below one
+    plots.by_sigma(folder / "logit_by_sigma.png", "mean logit of a pair", logits, scale="symlog")
     facts = {
         "study": bench.study.model_dump(mode="json"),
         "arms": {name: _facts(arm) for name, arm in arms.items()},

@@ -49,11 +49,12 @@ def curves(path: Path, arms: Sequence[ArmFigures]) -> None:
     _save(figure, path)
 
 
-def by_sigma(path: Path, title: str, lines: Mapping[str, Mapping[float, float]]) -> None:
-    """One line per arm over noise levels, 0 = picture, 1 = noise."""
+def by_sigma(path: Path, title: str, lines: Mapping[str, Mapping[float, float]], scale: str = "linear") -> None:
+    """One line per arm over noise levels, 0 = picture, 1 = noise; scale: the upright axis's, as matplotlib names it."""
     figure, axes = _canvas(8.5, 4.5)
     for place, (name, points) in enumerate(lines.items()):
         axes.plot(list(points), list(points.values()), label=name, **_look(place))
+    axes.set_yscale(scale)
     axes.set_xlabel("noise level σ")
     axes.set_ylabel(title)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
