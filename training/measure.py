@@ -50,10 +50,10 @@ class Bench:
         texts = [prompt.text for prompt in prompts.read(self.recipe.prompts.test)]
         images = self.stage.renderer(self.recipe, REPORT, steps=self.steps)(texts)
         styles = judged(self.judge, self.recipe, images, len(texts))
-        values = self.panel.measure(images) | shares(styles)
+        pictures = self.panel.scores(images)
+        values = self.panel.measure(images, pictures) | shares(styles)
         base = Check(0, self.base.get("values", values))
         lit = {name: light["state"] for name, light in lights(Check(1, values), base).items()}
-        pictures = {name: self.panel.relative(scorer, images) for name, scorer in self.panel.scorers.items()}
         pictures |= {"judge": styles[:, 0]}
         return {"values": plain(values), "guards": lit, "pictures": {k: rounded(v) for k, v in pictures.items()}}
 

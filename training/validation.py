@@ -80,8 +80,11 @@ class Panel:
         self._base_features: Tensor | None = None
 
     @torch.no_grad()
-    def measure(self, images: Tensor) -> dict[str, float]:
-        """images [seeds · prompts, 3, H, W] or as many clips, all prompts of one seed together; first the base's."""
+    def measure(self, images: Tensor, scores: dict[str, Tensor] | None = None) -> dict[str, float]:
+        """images [seeds · prompts, 3, H, W] or as many clips, all prompts of one seed together; first the base's.
+
+        scores: what `scores` gave for these images, where that is known already.
+        """
         images = images.to(self._device)
         frames = clips.frames(images)
         values = {
@@ -90,14 +93,20 @@ class Panel:
             "clipped": measures.clipped(frames).mean(),
             "texture": measures.texture(frames).mean(),
         }
-        for name, scorer in self.scorers.items():
-            values[name] = self.relative(scorer, images).mean()
+        for name, each in (scores or self.scores(images)).items():
+            values[name] = each.mean()
         second = self.scorers.get("second")
         if second is not None and hasattr(second, "embed_images"):
             values |= self._feature_values(second, images)
         if self._pairs and hasattr(self.scorers.get("reward"), "embed_texts"):
             values["words"] = measures.word_cosine(self.scorers["reward"].target(self._texts()))
         return {name: float(value) for name, value in values.items()}
+
+    @torch.no_grad()
+    def scores(self, images: Tensor) -> dict[str, Tensor]:
+        """Every scorer's `relative` on its device, [B] each; images as for `measure`."""
+        images = images.to(self._device)
+        return {name: self.relative(scorer, images) for name, scorer in self.scorers.items()}
 
     def relative(self, scorer: Reward, images: Tensor) -> Tensor:
         """Positive minus negative word's score per picture or clip, [B]; without words, the prompt's own score."""
