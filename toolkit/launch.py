@@ -51,6 +51,7 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
         raise UsageError(f"`{run.name}` is already running (process {state.pid}).", action="Stop it first.")
     try:
         run.stop_file.unlink(missing_ok=True)
+        run.take_wishes()
         run.write_state(QUEUED, message="", exit_code=0, pid=0)
         log = run.log_file.open("ab")
     except OSError as error:

@@ -30,6 +30,7 @@ from toolkit.event_reader import Event, EventReader
 QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED = (
     "queued", "running", "done", "stopped", "failed", "interrupted",
 )  # fmt: skip
+SAMPLE, SAVE = WISHES = ("sample", "save")  # what may be asked of a run at work, besides its end
 STATE_EVERY_SECONDS = 2.0
 
 
@@ -76,6 +77,7 @@ class RunFolder:
         self.lora = self.path / "lora"
         self.report = self.path / "report"
         self.stop_file = self.path / "stop"
+        self.wishes = {wish: self.path / f"{wish}.wish" for wish in WISHES}
 
     @property
     def name(self) -> str:
@@ -172,6 +174,17 @@ class RunFolder:
     def request_stop(self) -> None:
         """Ask the run to end at the next update, keeping the best checkpoint; needs no signals."""
         atomic.write_file(self.stop_file, "stop\n")
+
+    def request(self, wish: str) -> None:
+        """Ask for pictures (SAMPLE) or a checkpoint (SAVE) after the current update."""
+        atomic.write_file(self.wishes[wish], "please\n")
+
+    def take_wishes(self) -> list[str]:
+        """What was asked for since the last call."""
+        asked = [wish for wish, file in self.wishes.items() if file.exists()]
+        for wish in asked:
+            self.wishes[wish].unlink(missing_ok=True)
+        return asked
 
 
 def updates_in(checkpoints: Path) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.errors import Interrupted, TrainingError
 from toolkit.recipe import Recipe
-from toolkit.run_folder import DONE, STATE_EVERY_SECONDS, STOPPED, RunFolder
+from toolkit.run_folder import DONE, SAMPLE, SAVE, STATE_EVERY_SECONDS, STOPPED, RunFolder
 from training import alarms, checkpoint, events, guards, previews
 from training.adapters import Policy
 from training.batches import Batches
@@ -87,6 +87,8 @@ class Trainer:
                     return self._finish(self._check(), STOPPED)
                 if self._is_check_due():
                     verdict = self._check()
+                elif self.is_main:
+                    self._grant(self.run_folder.take_wishes())
             return self._finish(verdict, DONE)
         except OSError as error:
             raise TrainingError(
@@ -188,19 +190,33 @@ class Trainer:
             )
             self._checks.append(check)
             lights = guards.lights(check, self._checks[0])
-            paths = previews.save(
-                self.run_folder.previews, self.update, images[: self.recipe.validation.previews],
-                self.parts.prompts[: self.recipe.validation.previews], self._sampler_facts(),
-                self.parts.policy.base.frames_per_second,
-            )  # fmt: skip
-            names = [path.name for path in paths]
+            names = self._show(images)
             heard = alarms.raised(self._alarms, [event["metrics"] for event in self.run_folder.events("update")])
             self._log.write(
                 "check", update=self.update, values=check.values, guards=lights, previews=names, alarms=heard
             )
+            self.run_folder.take_wishes()  # pictures and a checkpoint are what a check leaves
             self._save()
         self._checks = self.processes.from_main(self._checks)
         return self._verdict()
+
+    def _grant(self, wishes: Sequence[str]) -> None:
+        """Pictures or a checkpoint between checks. Neither changes what is learned or which checkpoint is best."""
+        if SAMPLE in wishes:
+            shown = self.parts.prompts[: self.recipe.validation.previews]
+            self._log.write("sample", update=self.update, previews=self._show(self.parts.renderer(shown)))
+        if SAVE in wishes:
+            self._log.write("save", update=self.update)
+            self._save()
+
+    def _show(self, images: Tensor) -> list[str]:
+        """Write the preview pictures, the first of `images`; their file names."""
+        count = self.recipe.validation.previews
+        paths = previews.save(
+            self.run_folder.previews, self.update, images[:count], self.parts.prompts[:count], self._sampler_facts(),
+            self.parts.policy.base.frames_per_second,
+        )  # fmt: skip
+        return [path.name for path in paths]
 
     def _save(self) -> None:
         moments = checkpoint.optimizer_state(self.optimizer, self.parameters)
@@ -208,7 +224,8 @@ class Trainer:
         self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync(), memory)
         self._log.write("checkpoint", update=self.update)
         verdict = self._verdict()
-        self.checkpoints.retain(self.recipe.training.keep_checkpoints, {verdict.best, verdict.fallback})
+        asked_for = {event["update"] for event in self.run_folder.events("save")}
+        self.checkpoints.retain(self.recipe.training.keep_checkpoints, {verdict.best, verdict.fallback, *asked_for})
 
     def _finish(self, verdict: guards.Verdict, status: str) -> guards.Verdict:
         self._log.write(

@@ -238,13 +238,20 @@ def test_stop_asks_says_what_is_kept_and_resume_goes_on(
     page = open_page()
     start_run(page, studio, "stopped", updates=60)
     expect(page.locator("#grid thead th").nth(1)).to_be_visible(timeout=LONG)  # the first check after the base
+    run = RunFolder(studio.runs / "stopped")
+    page.locator("#sample").click()
+    page.locator("#save").click()
+    deadline = time.monotonic() + LONG / 1000
+    while any(file.exists() for file in run.wishes.values()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    answered = {event["update"] for kind in ("sample", "save", "check") for event in run.events(kind)}
+    assert answered & set(run.checkpoint_updates()) - {0}
     page.locator("#stop").click()
     expect(page.locator("#confirm")).to_contain_text("best checkpoint")
     page.locator("#stop-yes").click()
     expect(page.locator(".run-state")).to_contain_text("stopped", timeout=LONG)
     page.locator("#resume").click()
     expect(page.locator(".run-state")).to_contain_text("running", timeout=LONG)
-    run = RunFolder(studio.runs / "stopped")
     os.kill(run.state().pid, signal.SIGKILL)
     expect(page.locator(".run-state")).to_contain_text("interrupted")
     expect(page.locator(".run-head")).to_contain_text("Interrupted at update")

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit import launch
 from toolkit.errors import UsageError
-from toolkit.run_folder import DONE, STOPPED, RunFolder, all_runs
+from toolkit.run_folder import DONE, SAMPLE, STOPPED, RunFolder, all_runs
 from toolkit.studio import recipe_form
 from toolkit.studio.launching import Launcher
 
@@ -49,3 +49,13 @@ def test_stop_leaves_a_note_that_the_run_finds(make_run: MakeRun) -> None:
     assert run.stop_file.exists()
     with pytest.raises(UsageError):
         Launcher(run.path.parent).stop("../taste")
+
+
+def test_wishes_reach_a_run_at_work_and_no_other(make_run: MakeRun) -> None:
+    run = make_run("done", DONE)
+    launcher = Launcher(run.path.parent)
+    with pytest.raises(UsageError, match="ended"):
+        launcher.request("done", SAMPLE)
+    run.claim()
+    launcher.request("done", SAMPLE)
+    assert run.take_wishes() == [SAMPLE]

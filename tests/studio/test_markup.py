@@ -97,6 +97,30 @@ def test_a_troubled_guard_is_a_sentence_with_its_number(told: SimpleNamespace, m
     assert "Others fine" in drawn
 
 
+def test_the_guards_shown_are_those_of_the_numbers_shown(told: SimpleNamespace, make_run: MakeRun) -> None:
+    run = make_run(best=None)
+    late = told.check(30, texture=0.25)
+    late["guards"]["texture"] = {"state": "bad", "sentence": "Fine texture is rising."}
+    told.append(run, late, told.verdict(20, 30))
+    drawn = run_markup.guards(reading.view(run))
+    assert "All guards fine" in drawn
+    assert "Guards at update 20" in drawn
+
+
+def test_what_was_asked_of_a_run_is_said_until_it_is_there(make_run: MakeRun) -> None:
+    run = make_run(status=RUNNING, best=None)
+    for wish in run.wishes:
+        run.request(wish)
+    assert "After this update: pictures and a checkpoint that is kept." in run_markup.asked(reading.view(run))
+    run.take_wishes()
+    assert run_markup.asked(reading.view(run)) == ""
+
+
+def test_found_lines_stay_text() -> None:
+    assert "script" not in parsed(run_markup.found([HOSTILE])).seen
+    assert "No line" in run_markup.found([])
+
+
 def test_a_failed_run_says_why_and_folds_the_log(make_run: MakeRun) -> None:
     drawn = run_markup.head(reading.view(make_run(status=FAILED, best=None, message="Training diverged at update 13.")))
     assert "Training diverged at update 13." in drawn

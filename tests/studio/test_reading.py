@@ -78,6 +78,16 @@ def test_the_log_keeps_its_last_lines_and_redrawn_ones_count_once(make_run: Make
     run.log_file.write_text("".join(f"line {n}\n" for n in range(1000)))
     assert reading.log_tail(run).splitlines()[-1] == "line 999"
     assert len(reading.log_tail(run).splitlines()) <= reading.LOG_LINES
+    assert reading.log_search(run, "LINE 99") == [f"line {n}" for n in (99, *range(990, 1000))]
+    assert reading.log_search(run, "nothing of it") == []
+
+
+def test_pictures_asked_for_between_checks_are_shown(told, make_run: MakeRun) -> None:
+    run = make_run(best=None)
+    (run.previews / "000013_00.webp").write_bytes((run.previews / "000010_00.webp").read_bytes())
+    assert 13 not in reading.view(run).previews  # half of them may still be missing
+    told.append(run, {"kind": "sample", "time": 1.0, "update": 13, "previews": ["000013_00.webp"]})
+    assert 13 in reading.view(run).previews
 
 
 @pytest.mark.parametrize("name", ["..", "../runs/taste", "/etc", "", ".", "taste/previews", "a\0b", ".hidden", "none"])

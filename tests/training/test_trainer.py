@@ -221,6 +221,39 @@ def test_a_stop_file_ends_the_run_with_a_check(tmp_path: Path) -> None:
     assert run.checkpoints.updates()[-1] == 5
 
 
+def test_what_is_asked_for_between_checks_is_there_and_changes_neither_the_lora_nor_the_choice(tmp_path: Path) -> None:
+    straight, asked = trainer(tmp_path / "straight", Pull()), trainer(tmp_path / "asked", Pull())
+    drawn: list[int] = []
+    asked.parts.renderer = lambda prompts, number=0: drawn.append(asked.update) or torch.zeros(1, 3, 8, 8)
+
+    def ask() -> float:
+        for wish in asked.run_folder.wishes:
+            asked.run_folder.request(wish)
+        return 1.0
+
+    asked.parts.method.at[1] = ask
+    verdicts = straight.run(), asked.run()
+    assert verdicts[0] == verdicts[1]
+    assert (tmp_path / "asked/checkpoints/000002").is_dir()  # beyond `keep_checkpoints`
+    assert asked.checkpoints.updates()[1:] == straight.checkpoints.updates()
+    assert [(e["kind"], e["update"]) for e in asked.run_folder.events() if e["kind"] in ("sample", "save")] == [
+        ("sample", 2), ("save", 2),
+    ]  # fmt: skip
+    assert drawn == [0, 2, 3, 6, 9]
+    assert asked.run_folder.take_wishes() == []
+    for name in ("adapter", "optimizer"):
+        files = [run.checkpoints.folder / f"{UPDATES:06d}/{name}.safetensors" for run in (straight, asked)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_check_is_also_the_answer_to_a_wish(tmp_path: Path) -> None:
+    run = trainer(tmp_path / "run", Pull())
+    run.parts.method.at[2] = lambda: run.run_folder.request("sample") or 1.0
+    run.run()
+    assert run.run_folder.events("sample") == []
+    assert run.run_folder.take_wishes() == []
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path, wrong) -> None:
     run = trainer(tmp_path / "run", Pull({4: lambda: wrong}))

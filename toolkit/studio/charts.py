@@ -29,6 +29,7 @@ class _Axes:
 
     last: float
     ticks: Sequence[float]
+    ends: tuple[str, str]
 
     def place(self, point: Point) -> Point:
         bottom, top = self.ticks[0], self.ticks[-1]
@@ -44,20 +45,24 @@ class _Axes:
             y = self.place((0.0, tick))[1]
             parts.append(f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')
             parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{number(tick, digits)}</text>')
-        parts.append(f'<text class="tick" x="{LEFT}" y="{HEIGHT - 8}">0</text>')
-        parts.append(f'<text class="tick end" x="{WIDTH - RIGHT}" y="{HEIGHT - 8}">update {self.last:.0f}</text>')
+        parts.append(f'<text class="tick" x="{LEFT}" y="{HEIGHT - 8}">{text(self.ends[0])}</text>')
+        parts.append(f'<text class="tick end" x="{WIDTH - RIGHT}" y="{HEIGHT - 8}">{text(self.ends[1])}</text>')
         return "".join(parts)
 
 
-def chart(title: str, lines: Sequence[Line]) -> str:
-    """A figure with at most four lines, or a quiet block in its size while nothing is measured."""
+def chart(title: str, lines: Sequence[Line], ends: tuple[str, str] | None = None) -> str:
+    """A figure with at most four lines, or a quiet block in its size while nothing is measured.
+
+    ends: what stands below the two ends of the axis, which begins at 0; updates when not given.
+    """
     kept = [(line.label, decimate(finite(line.points))) for line in lines[:MOST_LINES]]
     kept = [(label, points) for label, points in kept if points]
     caption = f"<figcaption>{text(title)}</figcaption>"
     if not kept:
         return f'<figure class="chart">{caption}<div class="blank">Nothing measured yet</div></figure>'
     values = [y for _, points in kept for _, y in points]
-    axes = _Axes(max(x for _, points in kept for x, _ in points) or 1.0, _ticks(min(values), max(values)))
+    last = max(x for _, points in kept for x, _ in points) or 1.0
+    axes = _Axes(last, _ticks(min(values), max(values)), ends or ("0", f"update {last:.0f}"))
     drawn = [
         axes.drawn(),
         *(_curve(index, points, axes) for index, (_, points) in enumerate(kept)),

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from toolkit import launch
+from toolkit.errors import UsageError
 from toolkit.plan import preflight
 from toolkit.run_folder import RunFolder
 from toolkit.studio import reading, recipe_form
@@ -50,3 +51,10 @@ class Launcher:
     def stop(self, name: str) -> None:
         """Ask a run to end at its next update. Raises UsageError when there is no such run."""
         reading.find(self.root, name).request_stop()
+
+    def request(self, name: str, wish: str) -> None:
+        """Ask a run at work for pictures or a checkpoint. Raises UsageError when there is none, or it has ended."""
+        run = reading.find(self.root, name)
+        if not run.state().is_active:
+            raise UsageError("The run has ended: nothing can be asked of it.", action="Resume it first.")
+        run.request(wish)

@@ -18,7 +18,7 @@ from toolkit.recipe import Recipe
 from toolkit.run_folder import DONE, FAILED, INTERRUPTED, STOPPED, Preview, RunFolder, State
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LOG_LINES, LOG_BYTES = 200, 200_000
+LOG_LINES, LOG_BYTES, SEARCHED_BYTES = 200, 200_000, 8_000_000
 RECENT = 30  # updates that the estimate of the remaining time looks back on
 
 
@@ -117,8 +117,8 @@ class View:
 
     @cached_property
     def previews(self) -> dict[int, dict[int, Preview]]:
-        """update → prompt → picture, of finished checks only."""
-        finished = {check["update"] for check in self.checks}
+        """update → prompt → picture, of finished checks and of what was asked for between them."""
+        finished = {event["update"] for event in (*self.checks, *self.of("sample"))}
         table: dict[int, dict[int, Preview]] = {}
         for preview in self.run.preview_pictures():
             if preview.update in finished:
@@ -205,7 +205,10 @@ def _recipe(path: Path, stamp: tuple[int, int]) -> tuple[Recipe | None, str]:
 
 def signature(run: RunFolder) -> tuple[object, ...]:
     """Changes whenever a view of the run might: file times, sizes, and whether the process still lives."""
-    places = (run.state_file, run.events_file, run.log_file, run.recipe_file, run.lora, run.previews, run.stop_file)
+    places = (
+        run.state_file, run.events_file, run.log_file, run.recipe_file, run.lora, run.previews, run.stop_file,
+        *run.wishes.values(),
+    )  # fmt: skip
     return (run.name, run.state().status, *(_stamp(path) for path in places))
 
 
@@ -224,15 +227,24 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def log_tail(run: RunFolder) -> str:
     """The last lines of the run's log; a line that redraws itself with carriage returns counts once."""
+    return "\n".join(_log_lines(run, LOG_BYTES)[-LOG_LINES:]).strip("\n")
+
+
+def log_search(run: RunFolder, wanted: str) -> list[str]:
+    """The last lines of the log that contain the text, whatever its case; of a huge log, of its end."""
+    return [line for line in _log_lines(run, SEARCHED_BYTES) if wanted.casefold() in line.casefold()][-LOG_LINES:]
+
+
+def _log_lines(run: RunFolder, most_bytes: int) -> list[str]:
     try:
         with run.log_file.open("rb") as file:
-            start = max(0, file.seek(0, 2) - LOG_BYTES)
+            start = max(0, file.seek(0, 2) - most_bytes)
             file.seek(start)
             content = file.read().decode("utf-8", errors="replace")
     except OSError:
-        return ""
+        return []
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in content.split("\n")]
-    return "\n".join((lines[1:] if start else lines)[-LOG_LINES:]).strip("\n")
+    return lines[1:] if start else lines
 
 
 def diagnostics(view: View) -> str:

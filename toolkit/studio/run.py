@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from toolkit.errors import UsageError
-from toolkit.studio import frame, reading, run_markup, run_pictures
+from toolkit.run_folder import SAMPLE, SAVE
+from toolkit.studio import frame, reading, run_markup, run_pictures, run_plots
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
@@ -18,14 +20,17 @@ PARTS: Mapping[str, Callable[[View], str]] = {
     "head": run_markup.head,
     "slider": run_pictures.slider,
     "numbers": run_markup.numbers,
+    "asked": run_markup.asked,
     "download": run_markup.download,
     "grid": run_pictures.grid,
-    "plots": run_markup.plots,
+    "plots": run_plots.plots,
     "log": run_markup.log,
     "files": run_markup.files,
     "repeat": run_markup.repeat,
     "spoken": run_markup.spoken,
 }
+WISHES = {SAMPLE: "Sample now", SAVE: "Save now"}
+MOST_SEARCHED = 200  # characters
 FOLDED = {"plots": "Plots", "log": "Log", "files": "Files", "repeat": "Repeat this run"}
 
 
@@ -51,9 +56,14 @@ class RunPage:
             with gr.Column(scale=2, min_width=280, elem_classes="run-side"):
                 parts["numbers"] = frame.html("", elem_id="numbers")
                 self.trouble = frame.html("", elem_classes="trouble")
+                parts["asked"] = frame.html("", elem_id="asked")
                 parts["download"] = frame.html("", elem_id="download")
                 with gr.Row(elem_classes="run-buttons"):
-                    self.stop = gr.Button("Stop and keep best", visible=False, elem_id="stop", scale=0, min_width=190)
+                    self.wishes = {
+                        wish: gr.Button(label, visible=False, elem_id=wish, scale=0, min_width=110)
+                        for wish, label in WISHES.items()
+                    }
+                    self.stop = gr.Button("Stop and keep best", visible=False, elem_id="stop", scale=0, min_width=170)
                     self.resume = gr.Button(
                         "Resume", variant="primary", visible=False, elem_id="resume", scale=0, min_width=120
                     )
@@ -65,6 +75,9 @@ class RunPage:
         parts["grid"] = frame.html("", elem_id="grid")
         for name, title in FOLDED.items():
             with gr.Accordion(title, open=name == "plots", elem_classes="fold"):
+                if name == "log":
+                    self.search = gr.Textbox(label="Search the log", placeholder="warning", elem_id="log-search")
+                    self.found = frame.html("", elem_id="log-found", elem_classes="copyable")
                 parts[name] = frame.html("", elem_id=name)
         parts["spoken"] = frame.html("")
         self.parts = {name: parts[name] for name in PARTS}
@@ -72,7 +85,7 @@ class RunPage:
         self.timer = gr.Timer(frame.TICK_SECONDS)
 
     def _wire(self) -> None:
-        outputs = [*self.parts.values(), self.stop, self.confirm, self.resume, self.drawn]
+        outputs = [*self.parts.values(), self.stop, *self.wishes.values(), self.confirm, self.resume, self.drawn]
         name = gr.Textbox(visible=False)  # filled from the address by each event's script
         by_name: dict[str, Any] = {"inputs": [name], "js": f"() => [{frame.RUN_IN_URL}]", **frame.QUIET}
         self._pages.load(self.load, outputs=outputs, **by_name)
@@ -83,6 +96,12 @@ class RunPage:
         self.no.click(lambda: gr.update(visible=False), None, [self.confirm], **frame.QUIET)
         self.yes.click(self.request_stop, outputs=[self.confirm, self.trouble], **by_name)
         self.resume.click(self.go_on, outputs=[self.trouble], **by_name)
+        for wish, button in self.wishes.items():
+            button.click(partial(self.request, wish=wish), outputs=[self.trouble], **by_name)
+        self.search.change(
+            self.find_in_log, [name, self.search], [self.found], trigger_mode="always_last",
+            js=f"(name, wanted) => [{frame.RUN_IN_URL}, wanted]", **frame.QUIET,
+        )  # fmt: skip
 
     def load(self, name: str) -> list[Any]:
         """Everything, for a page that shows nothing yet."""
@@ -117,11 +136,11 @@ class RunPage:
         if "resume_first" in new:
             new.add("resume")
         html = [content[name] if name in new else gr.skip() for name in PARTS]
-        stop = gr.update(visible=content["stop"]) if "stop" in new else gr.skip()
+        stop = [gr.update(visible=content["stop"]) if "stop" in new else gr.skip()] * (1 + len(WISHES))
         confirm = gr.update(visible=False) if "stop" in new and not content["stop"] else gr.skip()
         variant = "primary" if content["resume_first"] else "secondary"
         resume = gr.update(visible=content["resume"], variant=variant) if "resume" in new else gr.skip()
-        return [*html, stop, confirm, resume, {**kept, "stamp": stamp}]
+        return [*html, *stop, confirm, resume, {**kept, "stamp": stamp}]
 
     def ask(self, name: str) -> tuple[Any, str]:
         """Before stopping: what will be kept."""
@@ -151,3 +170,19 @@ class RunPage:
         except UsageError as error:
             return problem(error)
         return ""
+
+    def request(self, name: str, wish: str) -> str:
+        """Ask for pictures or a checkpoint."""
+        try:
+            self._launcher.request(name, wish)
+        except UsageError as error:
+            return problem(error)
+        return ""
+
+    def find_in_log(self, name: str, wanted: str) -> str:
+        """The lines of the log that hold the text."""
+        try:
+            run = reading.find(self._launcher.root, name)
+        except UsageError as error:
+            return problem(error)
+        return run_markup.found(reading.log_search(run, wanted[:MOST_SEARCHED])) if wanted.strip() else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit import launch
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED
-from toolkit.studio import charts, reading, recipe_form
+from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, SAMPLE, SAVE, STOPPED
+from toolkit.studio import reading, recipe_form
 from toolkit.studio.markup import duration, file_url, notice, number, prose, sign, text, word_chips
 from toolkit.studio.reading import View
 
@@ -58,6 +58,8 @@ GUARD_LABELS = {
     "words": "words", "second": "second reward", "recall": "subject", "diversity": "diversity",
     "saturation": "colour", "brightness": "brightness", "clipped": "burnt pixels", "texture": "texture",
 }  # fmt: skip
+Values = Mapping[str, float | None]
+WISHED = {SAMPLE: "pictures", SAVE: "a checkpoint that is kept"}
 TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
 
 
@@ -125,7 +127,7 @@ def numbers(view: View) -> str:
     return f'<p class="over-numbers quiet">{where}</p><dl class="numbers">{rows}</dl>{guards(view)}'
 
 
-def _number(measure: Measure, base: Mapping[str, float | None], now: Mapping[str, float | None] | None) -> str:
+def _number(measure: Measure, base: Values, now: Values | None) -> str:
     before = base.get(measure.key)
     if before is None:
         return ""
@@ -150,55 +152,38 @@ def _written(value: float, measure: Measure) -> str:
 
 
 def guards(view: View) -> str:
-    """Troubled guards as a sentence each, the worst first; the quiet ones in one line."""
-    lights = view.checks[-1].get("guards") or {}
+    """Troubled guards as a sentence each, the worst first; the quiet ones in one line. Of the numbers' own check."""
+    shown = view.shown_check or view.checks[-1]
+    lights = shown.get("guards") or {}
     order = {"bad": 0, "watch": 1}
     loud = sorted((name for name in lights if lights[name]["state"] in order), key=lambda n: order[lights[n]["state"]])
     fine = ", ".join(GUARD_LABELS.get(str(name), str(name)) for name in lights if name not in loud)
-    rows = [_loud_guard(view, name, lights[name]) for name in loud]
+    rows = [_loud_guard(name, lights[name], view.checks[0]["values"], shown["values"]) for name in loud]
     if fine:
         title = "Others fine" if loud else "All guards fine"
         listed = f'<span class="quiet">: {text(fine)}</span>'
         rows.append(f"<li>{sign('good')}<span>{title}{listed}</span></li>")
-    label = f"Guards at update {view.checks[-1]['update']}"
+    label = f"Guards at update {shown['update']}"
     return f'<ul class="guards" aria-label="{label}">{"".join(rows)}</ul>' if rows else ""
 
 
-def _loud_guard(view: View, name: str, light: Mapping[str, str]) -> str:
-    measured = f'<span class="quiet">{text(_guard_number(view, name))}</span>'
+def _loud_guard(name: str, light: Mapping[str, str], base: Values, now: Values) -> str:
+    measured = f'<span class="quiet">{text(_guard_number(name, base, now))}</span>'
     return f"<li>{sign(TONES[light['state']])}<span>{text(light['sentence'])} {measured}</span></li>"
 
 
-def _guard_number(view: View, name: str) -> str:
-    before, after = view.checks[0]["values"].get(name), view.checks[-1]["values"].get(name)
+def _guard_number(name: str, base: Values, now: Values) -> str:
+    before, after = base.get(name), now.get(name)
     label = GUARD_LABELS.get(name, name)
     return f"{label} {number(after)}" if name == "words" else f"{label} {number(before)} → {number(after)}"
 
 
-def plots(view: View) -> str:
-    """Loss, taste, and what guards it, over the updates."""
-    loss = [(event["update"], event.get("metrics", {}).get("loss")) for event in view.of("update")]
-
-    def checked(key: str) -> list[tuple[float, float | None]]:
-        return [(check["update"], check["values"].get(key)) for check in view.checks]
-
-    lines = (
-        [charts.Line("mean", charts.smooth(loss)), charts.Line("loss", loss)]
-        if len(loss) > 8
-        else [charts.Line("loss", loss)]
-    )
-    figures = (
-        charts.chart("Loss", lines),
-        charts.chart(
-            "Taste and second reward",
-            [charts.Line("taste", checked("reward")), charts.Line("second", checked("second"))],
-        ),
-        charts.chart(
-            "Diversity and subject",
-            [charts.Line("diversity", checked("diversity")), charts.Line("subject", checked("recall"))],
-        ),
-    )
-    return f'<div class="charts">{"".join(figures)}</div>'
+def asked(view: View) -> str:
+    """What was asked of the run and comes after its current update."""
+    pending = [WISHED[wish] for wish, file in view.run.wishes.items() if file.exists()]
+    if not pending or not view.state.is_active:
+        return ""
+    return notice("quiet", f"After this update: {' and '.join(pending)}.")
 
 
 def log(view: View) -> str:
@@ -206,6 +191,14 @@ def log(view: View) -> str:
     tail = reading.log_tail(view.run)
     shown = f'<pre class="log" tabindex="0" aria-label="Log">{text(tail) or "Nothing printed yet."}</pre>'
     return shown + copyable("Diagnostics", reading.diagnostics(view))
+
+
+def found(lines: Sequence[str]) -> str:
+    """What a search of the log brought to light."""
+    if not lines:
+        return '<p class="quiet">No line of the log contains this.</p>'
+    count = "1 line" if len(lines) == 1 else f"{len(lines)} lines"
+    return f'<p class="quiet">{count}</p><pre tabindex="0" aria-label="Lines found">{text(chr(10).join(lines))}</pre>'
 
 
 def download(view: View) -> str:
