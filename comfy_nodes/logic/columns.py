@@ -15,6 +15,7 @@ STRONGEST = 100.0  # core's limit for a LoRA
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 BETWEEN = re.compile(r"(?:^|\s+)/(?:\s+|$)")  # "and/or" is one word
 OFF, OWN = "off", "own"
+SILENT = Spoken(NO_WORDS, 0.0)
 LABEL = 60  # characters; the picture shortens further where a column is narrower
 
 
@@ -33,7 +34,7 @@ class Take:
 
     lora_name: str = ""
     strength: float = 0.0
-    words: Spoken = Spoken(NO_WORDS, 0.0)
+    words: Spoken = SILENT
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def plan(
 
 
 def _take(lora_name: str, strength: float, words: Spoken) -> Take:
-    said = words if words.strength and words.pair != NO_WORDS else Take.words
+    said = words if words.strength and words.pair != NO_WORDS else SILENT
     return Take(lora_name, strength, said) if strength else Take(words=said)
 
 

@@ -20,7 +20,7 @@ MOST_NUMBERS = 1 << 31  # of a clip; 8 GiB in float32
 PAPER, INK = (250, 250, 248), (38, 38, 42)
 SMALLEST, LARGEST = 12, 48  # pixels of the writing
 PER_CELL = 22  # times the writing fits into a cell's shorter side
-WIDEST = 12  # times its own size that a label may be wider than a narrow cell
+WIDEST = 12  # times its own size: how wide a label may be above a narrow cell; twice that beside it
 
 Label = Sequence[str]  # its lines
 
@@ -98,7 +98,7 @@ def lay_out(cell: tuple[int, int, int], columns: Sequence[Label], rows: Sequence
     size = min(max(min(height, width) // PER_CELL, SMALLEST), LARGEST)
     pen = Pen(size)
     above = [[pen.shorten(line, max(width, WIDEST * size)) for line in label] for label in columns]
-    beside = [[pen.shorten(line, max(width, WIDEST * size)) for line in label] for label in rows]
+    beside = [[pen.shorten(line, max(width, 2 * WIDEST * size)) for line in label] for label in rows]
     gap = size // 2
     column, row = max(width, pen.width(above)), max(height, pen.height(beside))
     header, margin = pen.height(above) + 2 * gap, pen.width(beside) + 2 * gap
