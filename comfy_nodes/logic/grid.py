@@ -104,15 +104,15 @@ def lay_out(cell: tuple[int, int, int], columns: Sequence[Label], rows: Sequence
     header, margin = pen.height(above) + 2 * gap, pen.width(beside) + 2 * gap
     lefts = [margin + index * (column + gap) for index in range(len(columns))]
     tops = [header + index * (row + gap) for index in range(len(rows))]
-    full = (tops[-1] + row + gap, lefts[-1] + column + gap)
-    _check_size(frames, *full)
-    paper = Image.new("RGB", full[::-1], PAPER)
+    down, across = tops[-1] + row + gap, lefts[-1] + column + gap
+    _check_size(frames, down, across)
+    paper = Image.new("RGB", (across, down), PAPER)
     for left, lines in zip(lefts, above, strict=True):
         pen.write(paper, lines, (left, header - gap - pen.height([lines])), column)
     for top, lines in zip(tops, beside, strict=True):
         pen.write(paper, lines, (gap, top + (row - pen.height([lines])) // 2))
     corners = [(top + (row - height) // 2, left + (column - width) // 2) for top in tops for left in lefts]
-    return Layout(*full, corners, torch.from_numpy(np.array(paper, dtype=np.float32) / 255))
+    return Layout(down, across, corners, torch.from_numpy(np.array(paper, dtype=np.float32) / 255))
 
 
 def _check_size(frames: int, height: int, width: int) -> None:
