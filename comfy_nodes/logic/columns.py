@@ -87,7 +87,7 @@ def plan(
             for variant in variants:
                 pair, by = (variant, 1.0) if variant is not None else (lora.words.pair, lora.words.strength)
                 words = Spoken(pair, word_strength * by)
-                shown = [] if list(variants) == [None] else _shown(words)
+                shown = _shown(words) if len(variants) > 1 else []
                 label = (*name, f"strength {strength:.4g}", *shown)
                 columns.append(Column(label, _take(lora.lora_name, strength, words)))
     return tuple(dict.fromkeys(columns))

@@ -114,7 +114,7 @@ def test_a_label_says_what_differs() -> None:
 
 
 def test_labels_are_a_strangers_text() -> None:
-    (_, column) = plan([MINE], [1.0], [Pair("a\u202eb\n" + 300 * "x", "")], 1.0)
+    column = plan([MINE], [1.0], [NO_WORDS, Pair("a\u202eb\n" + 300 * "x", "")], 1.0)[-1]
     assert column.label == ("strength 1", "+ a b " + 56 * "x")
 
 

@@ -134,7 +134,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     started.process.wait(30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LoRA of a few updates, trained by the command that a creator types."""
     folder = tmp_path_factory.mktemp("run")

@@ -163,8 +163,7 @@ def test_a_chain_is_compared_and_what_is_equal_is_sampled_once(stocked: Any) -> 
                           positive_word="", negative_word="")  # fmt: skip
     cells, _, labels, info = drawn(stocked, asked)
     assert [label.removeprefix(f"seed {SEED}: ") for label in labels[:5]] == [
-        "base", "taste, strength 0, no words", "taste, strength 1, no words", "other, strength 0, no words",
-        "other, strength 0.5, no words",
+        "base", "taste, strength 0", "taste, strength 1", "other, strength 0", "other, strength 0.5",
     ]  # fmt: skip
     assert "5 columns × 2 rows, 6 of 10 cells sampled" in info
     assert (cells[0] == cells[1]).all()
