@@ -42,6 +42,12 @@ def apply(model: Any, clip: Any, lora: LoraFile, strength_model: float, strength
     return patched, patched_clip, report
 
 
+def changes_text(clip: Any, lora: LoraFile) -> bool:
+    """Whether the file has a part for this text encoder; without one, every strength reads a text alike."""
+    known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    return bool(key_counting.count(comfy.lora_convert.convert_lora(lora.tensors), known, clip=True).used)
+
+
 def _same_family(model: Any, lora: LoraFile) -> None:
     loaded, made_for = family_of(model.model), lora.about.family
     if loaded and made_for and loaded != made_for:

@@ -13,17 +13,24 @@ from .logic.words import Spoken
 PROBE = "(x:1.5)"
 
 
-def say(
-    clip: Any, way: str, prompt: str, negative_prompt: str, words: Sequence[Spoken], start: float, end: float
-) -> ways.Sent:
-    """Prompts and words in the chosen way; each text is encoded once."""
+def encoder(clip: Any) -> ways.Encode:
+    """Text → conditioning; each text is encoded once."""
 
     @cache
     def encode(text: str) -> Conditioning:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
+    return encode
+
+
+def say(
+    clip: Any, way: str, prompt: str, negative_prompt: str, words: Sequence[Spoken], start: float, end: float,
+    encode: ways.Encode | None = None,
+) -> ways.Sent:  # fmt: skip
+    """Prompts and words in the chosen way. encode: an `encoder` that has read some of the texts before."""
     weights = ways.reads_weights(clip.tokenize(PROBE))
-    return ways.apply(way, ways.Request(prompt, negative_prompt, words, (start, end), weights), encode)
+    request = ways.Request(prompt, negative_prompt, words, (start, end), weights)
+    return ways.apply(way, request, encode or encoder(clip))
 
 
 def account(way: str, sent: ways.Sent, words: Sequence[Spoken]) -> str:

@@ -11,9 +11,11 @@ from comfy_api.latest import ComfyExtension
 NODES = {
     "PalateAlignedPrompt": "aligned_prompt:AlignedPrompt",
     "PalateChainLora": "chain_lora:ChainLora",
+    "PalateCompareGrid": "compare_grid:CompareGrid",
     "PalateDemoWorldLatent": "demo_world.latent:DemoWorldLatent",
     "PalateDemoWorldLoader": "demo_world.loader:DemoWorldLoader",
     "PalateLoadAlignedLora": "load_aligned_lora:LoadAlignedLora",
+    "PalateStrengthSweep": "strength_sweep:StrengthSweep",
     "PalateStyleWords": "style_words:StyleWords",
 }
 

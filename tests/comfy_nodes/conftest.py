@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import sys
@@ -55,13 +56,17 @@ def latest(release: str) -> ModuleType:
         ComfyNode=type("ComfyNode", (), {}),
         NodeOutput=NodeOutput,
         Schema=make_dataclass("Schema", [(name, Any, None) for name in fields]),
+        FolderType=SimpleNamespace(temp="temp"),
         Custom=lambda kind: comfy_type(kind, extra),
         **{kind: comfy_type(kind.upper(), extra) for kind in TYPES},
     )
-    return module(
-        "comfy_api.latest", io=io, ui=SimpleNamespace(PreviewText=lambda text: {"text": text}),
-        ComfyExtension=type("ComfyExtension", (), {}),
-    )  # fmt: skip
+    ui = SimpleNamespace(
+        PreviewText=lambda text: {"text": text},
+        PreviewImage=lambda image, cls: {"images": image.shape},
+        ImageSaveHelper=SimpleNamespace(save_animated_webp=lambda images, *_, **about: (images.shape, about["fps"])),
+        SavedImages=lambda results, is_animated: {"images": results, "animated": is_animated},
+    )
+    return module("comfy_api.latest", io=io, ui=ui, ComfyExtension=type("ComfyExtension", (), {}))
 
 
 def module(name: str, **content: Any) -> ModuleType:
@@ -75,6 +80,38 @@ def load_torch_file(path: str, safe_load: bool = False, return_metadata: bool = 
     assert return_metadata
     with safe_open(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def core_nodes(calls: list[Any]) -> ModuleType:
+    """Core's nodes.py: a sampler whose latents tell seed, patches and text apart, and its decoder."""
+
+    def common_ksampler(
+        model: Any, seed: int, steps: int, cfg: float, sampler_name: str, scheduler: str,
+        positive: Any, negative: Any, latent: dict[str, Any], denoise: float = 1.0,
+    ) -> tuple[dict[str, Any]]:  # fmt: skip
+        calls.append({"seed": seed, "patches": model.patches, "positive": positive, "negative": negative,
+                      "settings": (steps, cfg, sampler_name, scheduler, denoise)})  # fmt: skip
+        noise = torch.rand(latent["samples"].shape, generator=torch.Generator().manual_seed(seed))
+        changed = sum(strength for _, strength in model.patches) / 10
+        text = positive[0][0].mean() - negative[0][0].mean()
+        return ({**latent, "samples": latent["samples"] + noise + changed + text / 1000},)
+
+    class VAEDecode:
+        def decode(self, vae: Any, samples: dict[str, Any]) -> tuple[torch.Tensor]:
+            frames = vae.decode(samples["samples"])
+            return (frames.reshape(-1, *frames.shape[-3:]),)
+
+    return module("nodes", common_ksampler=common_ksampler, VAEDecode=VAEDecode)
+
+
+def conditioning_set_values(conditioning: Any, values: dict[str, Any]) -> Any:
+    return [[tokens, {**about, **values}] for tokens, about in conditioning]
+
+
+def comfy_utils() -> ModuleType:
+    made = module("comfy.utils", load_torch_file=load_torch_file, PROGRESS_BAR_HOOK=None)
+    made.set_progress_bar_global_hook = lambda hook: setattr(made, "PROGRESS_BAR_HOOK", hook)
+    return made
 
 
 def folder_paths(folder: Path) -> ModuleType:
@@ -130,10 +167,11 @@ class Encoder(Patched):
 
 @dataclass
 class ComfyUI:
-    """The stand-in: where its LoRAs lie, and what its loader was asked."""
+    """The stand-in: where its LoRAs lie, and what its loader and its sampler were asked."""
 
     loras: Path
     calls: list[Any]
+    sampled: list[Any]
     load: Callable[..., Any]
 
     def model(self, kind: type = BaseModel) -> Patched:
@@ -163,7 +201,7 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def comfyui(release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComfyUI:
-    loras, calls = tmp_path / "loras", []
+    loras, calls, sampled = tmp_path / "loras", [], []
     loras.mkdir()
 
     def keys(model: Any, known: dict[str, Any]) -> dict[str, Any]:
@@ -177,16 +215,20 @@ def comfyui(release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Co
         return patched, clip and Encoder(None, clip.cond_stage_model, (*clip.patches, patch))
 
     comfy = module(
-        "comfy", utils=module("comfy.utils", load_torch_file=load_torch_file),
+        "comfy", utils=comfy_utils(),
         lora=module("comfy.lora", model_lora_keys_unet=keys, model_lora_keys_clip=lambda model, known: known),
         lora_convert=module("comfy.lora_convert", convert_lora=lambda tensors: tensors),
         sd=module("comfy.sd", load_lora_for_models=load),
+        model_management=module("comfy.model_management", throw_exception_if_processing_interrupted=lambda: None),
+        samplers=module("comfy.samplers", KSampler=SimpleNamespace(SAMPLERS=["euler"], SCHEDULERS=["simple"])),
     )  # fmt: skip
     modules = {"comfy": comfy, "comfy_api": module("comfy_api"), "comfy_api.latest": latest(release)}
-    modules |= {f"comfy.{name}": getattr(comfy, name) for name in ("utils", "lora", "lora_convert", "sd")}
+    modules |= {each.__name__: each for each in vars(comfy).values() if isinstance(each, ModuleType)}
+    modules["nodes"] = core_nodes(sampled)
+    modules["node_helpers"] = module("node_helpers", conditioning_set_values=conditioning_set_values)
     for name, made in {**modules, "folder_paths": folder_paths(loras)}.items():
         monkeypatch.setitem(sys.modules, name, made)
-    return ComfyUI(loras, calls, lambda folder=PACK: load_pack(folder, monkeypatch))
+    return ComfyUI(loras, calls, sampled, lambda folder=PACK: load_pack(folder, monkeypatch))
 
 
 def load_pack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -201,3 +243,15 @@ def load_pack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, name, made)
     spec.loader.exec_module(made)
     return made
+
+
+@pytest.fixture
+def pack(comfyui: ComfyUI) -> ModuleType:
+    return comfyui.load()
+
+
+@pytest.fixture
+def nodes(pack: ModuleType) -> dict[str, Any]:
+    """The pack's nodes by their ids."""
+    extension = asyncio.run(pack.comfy_entrypoint())
+    return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}

@@ -14,20 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-COUNTED = {"PalateDemoWorldLatent", "PalateStyleWords"}  # these have an input of whole numbers
+# These have an input of whole numbers.
+COUNTED = {"PalateCompareGrid", "PalateDemoWorldLatent", "PalateStrengthSweep", "PalateStyleWords"}
 IDS = COUNTED | {"PalateAlignedPrompt", "PalateChainLora", "PalateDemoWorldLoader", "PalateLoadAlignedLora"}
 WAY = {"start": 0.0, "end": 0.5}
-
-
-@pytest.fixture
-def pack(comfyui) -> ModuleType:
-    return comfyui.load()
-
-
-@pytest.fixture
-def nodes(pack) -> dict[str, Any]:
-    extension = asyncio.run(pack.comfy_entrypoint())
-    return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
 
 
 def part(pack: ModuleType, name: str) -> ModuleType:

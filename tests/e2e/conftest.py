@@ -19,13 +19,23 @@ from typing import Any
 
 import pytest
 
+from toolkit.demo_export import export
+
 HERE = Path(__file__).resolve().parent
-PACK = HERE.parents[1] / "comfy_nodes"
+ROOT = HERE.parents[1]
+PACK = ROOT / "comfy_nodes"
 CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
 # "(IMPORT FAILED)" is a custom node; without brackets it is a part of core whose packages are not there.
 TROUBLE = re.compile(
     r"lora key not loaded|NOT LOADED|Exception during processing|\(IMPORT FAILED\)|Error while calling"
 )
+TRAINING = {
+    "training.updates": 4,
+    "validation.every": 4,
+    "validation.steps": 4,
+    "optimizer.learning_rate": 2e-3,
+    "optimizer.warmup_updates": 0,
+}  # fmt: skip  (few but large updates: the pictures must differ from the base's)
 READY = 240  # seconds, on a busy machine
 
 
@@ -122,3 +132,24 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield started
     started.process.terminate()
     started.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of a few updates, trained by the command that a creator types."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = [part for name, value in TRAINING.items() for part in ("--set", f"{name}={value}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit.cli", "train", "demo", *settings],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "runs" / "3d-render" / "lora" / "3d-render.safetensors"
+
+
+@pytest.fixture(scope="module")
+def stocked(server: Server, lora: Path) -> Server:
+    """The server with the Demo World and the LoRA in its folders."""
+    (server.folder / "models" / "loras" / "taste.safetensors").write_bytes(lora.read_bytes())
+    export(server.folder)
+    return server

@@ -8,8 +8,6 @@ COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lac
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +19,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from comfy_nodes.demo_world.header import FILE_NAME
-from toolkit.demo_export import export
 from training.bases.demo import Demo
 from training.schedules import sigma_grid
 
 ROOT = Path(__file__).parents[2]
 PROMPT, STEPS, GUIDANCE, SEED, PICTURES = "3d render of a strawberry on a blue background", 20, 2.5, 11, 2
-TRAINING = {
-    "training.updates": 4,
-    "validation.every": 4,
-    "validation.steps": 4,
-    "optimizer.learning_rate": 2e-3,
-    "optimizer.warmup_updates": 0,
-}  # fmt: skip  (few but large updates: the pictures must differ from the base's)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
@@ -41,27 +31,6 @@ pytestmark = [
         not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA of a few updates, trained by the command that a creator types."""
-    folder = tmp_path_factory.mktemp("run")
-    settings = [part for name, value in TRAINING.items() for part in ("--set", f"{name}={value}")]
-    done = subprocess.run(
-        [sys.executable, "-m", "toolkit.cli", "train", "demo", *settings],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "runs" / "3d-render" / "lora" / "3d-render.safetensors"
-
-
-@pytest.fixture(scope="module")
-def stocked(server: Any, lora: Path) -> Any:
-    """The server with the Demo World and the LoRA in its folders."""
-    (server.folder / "models" / "loras" / "taste.safetensors").write_bytes(lora.read_bytes())
-    export(server.folder)
-    return server
 
 
 def workflow(*, strength: float = 0.0) -> dict[str, Any]:

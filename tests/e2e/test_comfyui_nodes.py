@@ -27,8 +27,8 @@ pytestmark = [
     ),
 ]
 NODES = {
-    "PalateAlignedPrompt", "PalateChainLora", "PalateDemoWorldLatent", "PalateDemoWorldLoader", "PalateLoadAlignedLora",
-    "PalateStyleWords",
+    "PalateAlignedPrompt", "PalateChainLora", "PalateCompareGrid", "PalateDemoWorldLatent", "PalateDemoWorldLoader",
+    "PalateLoadAlignedLora", "PalateStrengthSweep", "PalateStyleWords",
 }  # fmt: skip
 FAMILIES = ("flux", "qwen_image", "sd15", "sd3", "sdxl", "wan")
 WIDTH = 768  # of CLIP-L, which the tiny SD 1.5 reads in the runs that sample
