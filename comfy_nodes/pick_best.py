@@ -7,11 +7,13 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
 
 from . import scoring_node
 from .compat import build
 from .logic import selection
 from .logic.ranking import order, table
+from .scorer import score
 
 
 class PickBest(io.ComfyNode):
@@ -57,16 +59,17 @@ class PickBest(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, keep: Sequence[int], latents: Sequence[dict[str, Any]] | None = None, **inputs: Any
-    ) -> io.NodeOutput:
+        cls, scorer: Sequence[Any], images: Sequence[Tensor], prompt: Sequence[str], positive_word: Sequence[str],
+        negative_word: Sequence[str], keep: Sequence[int], latents: Sequence[dict[str, Any]] | None = None,
+    ) -> io.NodeOutput:  # fmt: skip
         """Score, order, keep."""
-        scores, notes = scoring_node.score(**inputs)
-        values, text = [score.value for score in scores], table(scores, notes)
+        scores, notes = score(scorer[0], images, prompt, positive_word[0], negative_word[0])
+        values, text = [each.value for each in scores], table(scores, notes)
         places = order(values)[: keep[0]]
         kept: Any = ExecutionBlocker("Pick Best gives latents only where latents are connected to it.")
         if latents:
             kept = selection.latents(latents, places, len(scores))
-        images = selection.images(inputs["images"], places)
         return io.NodeOutput(
-            images, kept, places, [values[place] for place in places], text, ui=ui.PreviewText(text)
+            selection.images(images, places), kept, places, [values[place] for place in places], text,
+            ui=ui.PreviewText(text),
         )  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from . import scoring_node
 from .compat import build
 from .logic.ranking import order, table
+from .scorer import score
 
 
 class PreferenceScore(io.ComfyNode):
@@ -42,9 +45,12 @@ class PreferenceScore(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, **inputs: Any) -> io.NodeOutput:
+    def execute(
+        cls, scorer: Sequence[Any], images: Sequence[Tensor], prompt: Sequence[str], positive_word: Sequence[str],
+        negative_word: Sequence[str],
+    ) -> io.NodeOutput:  # fmt: skip
         """Score, and show the table."""
-        scores, notes = scoring_node.score(**inputs)
-        values, text = [score.value for score in scores], table(scores, notes)
-        absolute = [score.absolute for score in scores]
+        scores, notes = score(scorer[0], images, prompt, positive_word[0], negative_word[0])
+        values, text = [each.value for each in scores], table(scores, notes)
+        absolute = [each.absolute for each in scores]
         return io.NodeOutput(values, absolute, values[order(values)[0]], text, ui=ui.PreviewText(text))

@@ -56,8 +56,10 @@ def facts(metadata: Mapping[str, str] | None) -> tuple[str, float]:
     """(geometry, scale) as the file says, else CLIP's own: crop, the plain cosine. Raises ValueError for nonsense."""
     raw = (metadata or {}).get(header.KEY, "")
     try:
-        said = json.loads(raw[: header.LONGEST]).get(KIND, {}) if raw else {}
+        said = json.loads(raw[: header.LONGEST])[KIND] if raw else {}
         geometry, scale = said.get("geometry", "crop"), float(said.get("scale", 1.0))
+    except KeyError:
+        raise ValueError("This Palate file is not made for scoring here. Use `palate reward export-comfyui`.") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"What this file says of itself cannot be read: {hostile.line(str(error))}.") from error
     if geometry not in GEOMETRIES or not math.isfinite(scale) or scale <= 0:

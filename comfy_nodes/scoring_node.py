@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
 
-from . import scorer as scoring
 from .compat import build
-from .logic.ranking import Score
 
 CATEGORY = "preference/score"
 ScorerSocket = io.Custom("PALATE_SCORER")  # a `scorer.Scorer`
@@ -40,11 +37,3 @@ def inputs() -> list[Any]:
         ),
         build(io.String.Input, "negative_word", default="", tooltip="What pictures should be less like."),
     ]  # fmt: skip
-
-
-def score(
-    scorer: Sequence[Any], images: Sequence[Any], prompt: Sequence[str], positive_word: Sequence[str],
-    negative_word: Sequence[str],
-) -> tuple[list[Score], list[str]]:  # fmt: skip
-    """Inputs as a node with lists gets them; scores and notes."""
-    return scoring.score(scorer[0], images, prompt, positive_word[0], negative_word[0])

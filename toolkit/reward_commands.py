@@ -59,7 +59,7 @@ def tune(photos: Path, words: list[str], output: Path, reward: str, settings: li
 def export_comfyui(weights: Path, output: Path, reward: str, settings: list[str]) -> None:
     """Write a reward for ComfyUI."""
     facts = _ask("export-reward", weights, output, settings, "--reward", reward)
-    out.print(f"{_short(output)}: {facts['reward']}, {facts['geometry']}, score {facts['scale']:.4g} x cosine.")
+    out.print(f"{output}: {facts['reward']}, {facts['geometry']}, score {facts['scale']:.4g} x cosine.", markup=False)
     out.print("Put it into ComfyUI's models/palate; the node is called Load Preference Model.")
 
 

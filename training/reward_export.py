@@ -9,7 +9,7 @@ import torch
 
 from toolkit.errors import UsageError
 from toolkit.recipe import Section
-from training import build, described
+from training import described, tables
 
 KIND = "preference"
 TAKEN = ("hpsv21", "pickscore")  # ViT-H/14 in layouts that ComfyUI's own classes read
@@ -22,7 +22,7 @@ def export(section: Section, output: Path) -> dict[str, Any]:
     """
     if section.name not in TAKEN:
         raise UsageError(f"`{section.name}` cannot be written for ComfyUI.", action=f"Choose {' or '.join(TAKEN)}.")
-    reward: Any = build.reward(Section(name=section.name, settings={**section.settings, "dtype": "float16"}))
+    reward: Any = tables.reward(Section(name=section.name, settings={**section.settings, "dtype": "float16"}))
     facts = {
         "reward": section.name,
         "geometry": reward.prepare.geometry,

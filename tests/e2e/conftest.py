@@ -37,6 +37,7 @@ class Server:
     folder: Path
     log: Path
     process: subprocess.Popen[bytes]
+    checkout: Path
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
@@ -103,7 +104,7 @@ def start(checkout: Path, folder: Path) -> Server:
         ],
         cwd=checkout, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", folder, log, process)
+    server = Server(f"http://127.0.0.1:{port}", folder, log, process, checkout)
     for _ in range(READY * 2):
         assert process.poll() is None, server.text()[-3000:]
         try:
