@@ -172,7 +172,9 @@ def test_pick_best_keeps_pictures_and_their_latents(server, clip_folder: Path, p
     wanted = torch.cat([tensors(same)[place] for place in places])
     assert batch["mean"] == pytest.approx(float(wanted.mean()), abs=1e-5)
     del graph["pick"]["inputs"]["latents"]
-    assert "only where latents are connected" in server.refused(graph)
+    without = server.outputs(graph)  # whoever wants the latents is told and left out; the rest runs
+    assert "kept latents" not in without
+    assert without["indices"]["found"] == places
 
 
 def test_hpsv21_at_its_real_size_scores_as_palate_does(server, pictures: Path, tmp_path: Path) -> None:
@@ -207,14 +209,16 @@ def arena(images: str, **inputs: Any) -> dict[str, Any]:
 
 def test_palate_reads_what_was_saved_for_the_arena(server) -> None:
     batch = {"batch": node("EmptyImage", width=64, height=48, batch_size=2, color=0x336699)}
-    other = {"other": node("EmptyImage", width=64, height=48, batch_size=3, color=0xCC1100)}
-    graph = {**batch, "save": arena("batch"), **other, "clip": arena("other", as_clip=True, lora_name="")}
+    red = {"red": node("EmptyImage", width=64, height=48, batch_size=1, color=0xCC1100)}
+    frames = {"frames": node("ImageBatch", image1=["batch", 0], image2=["red", 0])}
+    graph = {**batch, "save": arena("batch"), **red, **frames, "clip": arena("frames", as_clip=True, lora_name="")}
     shown = server.outputs(graph)
     assert [image["subfolder"] for image in shown["save"]["images"]] == ["arena/foxes"] * 2
     folder = server.folder / "output" / "arena" / "foxes"
     found = pairs.read("candidates", folder)
-    assert found.dropped == {pairs.TWICE: ("line 2",)} or found.dropped == {pairs.TWICE: ("line 3",)}
+    assert {reason: len(places) for reason, places in found.dropped.items()} == {pairs.TWICE: 1}
     by_frames = {item.picture.frames: item for item in found.kept if isinstance(item, pairs.Candidate)}
+    assert sorted(by_frames) == [1, 2]  # three frames, two of which are alike
     picture = by_frames[1]
     assert (picture.prompt, picture.seed, picture.index) == ("a fox — “sly”", 2**64 - 1, 0)
     assert (picture.model, picture.lora, picture.words) == ("sdxl", "mine.safetensors", ("calm", "loud"))
