@@ -20,7 +20,7 @@ def picture(frames: Tensor, about: Mapping[str, str], path: Path) -> None:
 
 
 def clip(frames: Tensor, fps: float, path: Path) -> None:
-    """[F, H, W, 3 or 4] in [0, 1] as an animated WebP, lossless; equal neighbours become one frame that lasts longer."""
+    """[F, H, W, 3 or 4] in [0, 1] as an animated WebP, lossless; equal neighbours become one longer frame."""
     first, *others = _images(frames)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, lossless=True, method=1)
 

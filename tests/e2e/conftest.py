@@ -26,7 +26,7 @@ CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.
 TROUBLE = re.compile(
     r"lora key not loaded|NOT LOADED|Exception during processing|\(IMPORT FAILED\)|Error while calling"
 )
-READY = 240  # seconds, on a busy machine
+READY, ENDED = 240, 900  # seconds until it answers, until a graph ends; on a busy machine
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Server:
         """The history's entry of a graph, once it ended."""
         answer = self.submit(graph)
         assert "prompt_id" in answer, answer
-        for _ in range(2400):
+        for _ in range(ENDED * 10):
             history = self.get(f"/history/{answer['prompt_id']}")
             if history:
                 return history[answer["prompt_id"]]

@@ -177,27 +177,6 @@ def test_pick_best_keeps_pictures_and_their_latents(server, clip_folder: Path, p
     assert without["indices"]["found"] == places
 
 
-def test_hpsv21_at_its_real_size_scores_as_palate_does(server, pictures: Path, tmp_path: Path) -> None:
-    """Written by Palate's own export out of the published layout, which is a pickle, and read by core's classes."""
-    torch.save({"state_dict": tiny_rewards.full_size("hpsv21")}, tmp_path / "HPS_v2.1_compressed.pt")
-    section = Section(name="hpsv21", settings={"weights": str(tmp_path / "HPS_v2.1_compressed.pt")})
-    place = server.folder / "models" / "palate" / "hps.safetensors"
-    place.parent.mkdir(exist_ok=True)
-    assert reward_export.export(section, place) == {"reward": "hpsv21", "geometry": "pad", "scale": 1.0}
-    reward = tables.reward(section)
-    loader = node("PalateLoadPreferenceModel", model_name="hps.safetensors", geometry="as the file says")
-    shown = server.outputs({"scorer": loader, **score_graph("scorer", pictures)})
-    images = tensors(pictures)
-    relative, absolute = palate_scores(reward, images)
-    rounded, _ = palate_scores(reward, as_comfyui_sees(images, reward.prepare))
-    place.unlink()
-    exact, whole = largest(shown["scores"]["found"], rounded), largest(shown["scores"]["found"], relative)
-    print(f"\n{exact:.1e} from the same pixels, {whole:.1e} in all, spread {max(relative) - min(relative):.1e}")
-    assert exact < 1e-4
-    assert whole < 1e-3
-    assert largest(shown["absolute"]["found"], absolute) < 1e-3
-
-
 def arena(images: str, **inputs: Any) -> dict[str, Any]:
     given = {
         "images": [images, 0], "folder": "arena/foxes", "prompt": "a fox — “sly”", "seed": 2**64 - 1,
@@ -239,3 +218,26 @@ def test_nothing_is_written_outside_the_output_folder(server, name: str) -> None
     before = sorted(server.folder.rglob("*.png"))
     assert "is not taken" in server.refused(graph)
     assert sorted(server.folder.rglob("*.png")) == before
+
+
+def test_hpsv21_at_its_real_size_scores_as_palate_does(server, pictures: Path, tmp_path: Path) -> None:
+    """Written by Palate's own export out of the published layout, which is a pickle, and read by core's classes."""
+    for name in ("2.png", "3.png"):  # a wide and a tall one, for each takes its time
+        shutil.copy(pictures / name, tmp_path)
+    torch.save({"state_dict": tiny_rewards.full_size("hpsv21")}, tmp_path / "HPS_v2.1_compressed.pt")
+    section = Section(name="hpsv21", settings={"weights": str(tmp_path / "HPS_v2.1_compressed.pt")})
+    place = server.folder / "models" / "palate" / "hps.safetensors"
+    place.parent.mkdir(exist_ok=True)
+    assert reward_export.export(section, place) == {"reward": "hpsv21", "geometry": "pad", "scale": 1.0}
+    reward = tables.reward(section)
+    loader = node("PalateLoadPreferenceModel", model_name="hps.safetensors", geometry="as the file says")
+    shown = server.outputs({"scorer": loader, **score_graph("scorer", tmp_path)})
+    images = tensors(tmp_path)
+    relative, absolute = palate_scores(reward, images)
+    rounded, _ = palate_scores(reward, as_comfyui_sees(images, reward.prepare))
+    place.unlink()
+    exact, whole = largest(shown["scores"]["found"], rounded), largest(shown["scores"]["found"], relative)
+    print(f"\n{exact:.1e} from the same pixels, {whole:.1e} in all, spread {max(relative) - min(relative):.1e}")
+    assert exact < 1e-4
+    assert whole < 1e-3
+    assert largest(shown["absolute"]["found"], absolute) < 1e-3
