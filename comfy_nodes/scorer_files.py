@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import comfy.clip_vision
+import comfy.model_management
 import comfy.sd
 import comfy.utils
 from safetensors import SafetensorError
@@ -86,6 +87,8 @@ def _built(name: str, make: Any) -> Any:
     """ComfyUI's class with the weights; a size that it does not know is its RuntimeError."""
     try:
         return make()
+    except comfy.model_management.OOM_EXCEPTION:
+        raise
     except (RuntimeError, UnboundLocalError) as error:
         raise ValueError(f"{name} holds a CLIP of a size that this node does not take: {SIZES}.") from error
 
