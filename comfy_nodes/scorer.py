@@ -49,7 +49,7 @@ class Scorer:
         # ComfyUI projects for some text encoders and not for others; so the vector before, and its projection here.
         _, pooled = self.clip.encode_from_tokens(tokens, return_pooled="unprojected")
         weight = None if pooled is None else self._projection(pooled.shape[-1])
-        if weight is None:
+        if pooled is None or weight is None:
             raise ValueError("This CLIP cannot score: it has no text projection. Load the text part of a whole CLIP.")
         if not projection.is_trained(weight):
             raise ValueError(

@@ -138,7 +138,7 @@ def test_pictures_come_back_through_palates_own_import(comfyui, save) -> None:
         (frame,) = pairs.frames(item.picture)
         assert np.array_equal(np.array(frame), (images[index].numpy() * 255).astype(np.uint8))
         with Image.open(item.picture.path) as image:
-            assert image.text == {"prompt": '{"1": "graph"}', "workflow": '{"nodes": []}'}
+            assert image.info == {"prompt": '{"1": "graph"}', "workflow": '{"nodes": []}'}
     save(images, prompt="an owl")
     assert len(pairs.read("candidates", folder).kept) == 6
 
@@ -147,19 +147,18 @@ def test_a_batch_can_be_one_clip(comfyui, save) -> None:
     images = torch.rand(5, 8, 8, 3, generator=torch.Generator().manual_seed(5))
     assert save(images, as_clip=True).ui["animated"] == (True,)
     (item,) = pairs.read("candidates", comfyui.loras.parent / "output" / "arena").kept
+    assert isinstance(item, pairs.Candidate)
     assert item.picture.frames == 5
     frames = np.stack([np.array(frame) for frame in pairs.frames(item.picture)])
     assert np.array_equal(frames, (images.numpy() * 255).astype(np.uint8))
 
 
 def test_no_workflow_is_written_where_the_server_was_told_not_to(comfyui, save, monkeypatch) -> None:
-    import comfy.cli_args  # the stand-in's
-
-    monkeypatch.setattr(comfy.cli_args.args, "disable_metadata", True)
+    monkeypatch.setattr("comfy.cli_args.args.disable_metadata", True)
     save(torch.rand(1, 8, 8, 3))
     (file,) = (comfyui.loras.parent / "output" / "arena").glob("*.png")
     with Image.open(file) as image:
-        assert image.text == {}
+        assert image.info == {}
 
 
 def test_a_folder_elsewhere_is_not_made(comfyui, save) -> None:

@@ -231,7 +231,7 @@ def test_towers_that_do_not_belong_together_are_refused(nodes, vision: Any, clip
         nodes["PalateClipPreferenceModel"].execute(vision, clip)
 
 
-def test_an_interruption_passes_between_two_pictures(nodes, scorer) -> None:
+def test_an_interruption_passes_between_two_pictures(nodes, scorer, monkeypatch) -> None:
     seen: list[int] = []
 
     def interrupt() -> None:
@@ -239,7 +239,8 @@ def test_an_interruption_passes_between_two_pictures(nodes, scorer) -> None:
         if len(seen) == 3:
             raise KeyboardInterrupt
 
-    sys.modules["comfy.model_management"].throw_exception_if_processing_interrupted = interrupt
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", interrupt)
     with pytest.raises(KeyboardInterrupt):
         rate(nodes, scorer)
     assert len(seen) == 3

@@ -113,7 +113,7 @@ def largest(one: list[float], other: list[float]) -> float:
 
 
 def test_a_pairs_scores_are_palates_own(server, clip_folder: Path, pictures: Path) -> None:
-    reward = tables.reward(Section(name="clip", settings={"weights": str(clip_folder)}))
+    reward: Any = tables.reward(Section(name="clip", settings={"weights": str(clip_folder)}))
     shown = server.outputs({**pair_graph(clip_folder), **score_graph("scorer", pictures)})
     images = tensors(pictures)
     relative, absolute = palate_scores(reward, images)
@@ -204,7 +204,7 @@ def test_palate_reads_what_was_saved_for_the_arena(server) -> None:
     pixels = np.array(pairs.frames(picture.picture)[0])
     assert (pixels == [0x33, 0x66, 0x99]).all()
     with Image.open(picture.picture.path) as image:
-        assert json.loads(image.text["prompt"])["save"]["class_type"] == "PalateSaveForArena"
+        assert json.loads(image.info["prompt"])["save"]["class_type"] == "PalateSaveForArena"
     files = {path.name: path.read_bytes() for path in folder.glob("0*")}
     graph["save"]["inputs"]["seed"] = 8
     server.outputs(graph)
@@ -229,7 +229,7 @@ def test_hpsv21_at_its_real_size_scores_as_palate_does(server, pictures: Path, t
     place = server.folder / "models" / "palate" / "hps.safetensors"
     place.parent.mkdir(exist_ok=True)
     assert reward_export.export(section, place) == {"reward": "hpsv21", "geometry": "pad", "scale": 1.0}
-    reward = tables.reward(section)
+    reward: Any = tables.reward(section)
     loader = node("PalateLoadPreferenceModel", model_name="hps.safetensors", geometry="as the file says")
     shown = server.outputs({"scorer": loader, **score_graph("scorer", tmp_path)})
     images = tensors(tmp_path)
