@@ -11,10 +11,15 @@ from comfy_api.latest import ComfyExtension
 NODES = {
     "PalateAlignedPrompt": "aligned_prompt:AlignedPrompt",
     "PalateChainLora": "chain_lora:ChainLora",
+    "PalateClipPreferenceModel": "clip_preference_model:ClipPreferenceModel",
     "PalateCompareGrid": "compare_grid:CompareGrid",
     "PalateDemoWorldLatent": "demo_world.latent:DemoWorldLatent",
     "PalateDemoWorldLoader": "demo_world.loader:DemoWorldLoader",
     "PalateLoadAlignedLora": "load_aligned_lora:LoadAlignedLora",
+    "PalateLoadPreferenceModel": "load_preference_model:LoadPreferenceModel",
+    "PalatePickBest": "pick_best:PickBest",
+    "PalatePreferenceScore": "preference_score:PreferenceScore",
+    "PalateSaveForArena": "save_for_arena:SaveForArena",
     "PalateStrengthSweep": "strength_sweep:StrengthSweep",
     "PalateStyleWords": "style_words:StyleWords",
 }

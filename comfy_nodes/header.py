@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 KEY = "palate"
+FOLDER = "palate"  # of the pack's own models, below ComfyUI's `models`
 FORMAT_VERSION = 1
 LONGEST = 65_536  # characters of JSON; ours are far below
 

@@ -226,7 +226,7 @@ def build_pairs(
     out.print(f"Next: palate train {source} --set data.pairs={_short(output)}", markup=False)
 
 
-def check_data(source: Path, kind: pairs.Kind) -> None:
+def check_data(source: Path, kind: pairs.Readable) -> None:
     """Print what a data set holds, and why the rest is left out."""
     found = pairs.read(kind, source)
     masked = sum(isinstance(item, pairs.Pair) and item.mask is not None for item in found.kept)

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from comfy_nodes.demo_world import header
+from comfy_nodes.header import FOLDER
 from toolkit import atomic
 from toolkit.errors import PalateError, UsageError
 from toolkit.lora_file import with_metadata
@@ -64,7 +65,7 @@ def export(comfyui: Path, weights: Path | None = None) -> Path:
 def folder_in(comfyui: Path) -> Path:
     """`models/palate` in `comfyui`, or `comfyui` where it is that. Raises UsageError when there is no `models`."""
     whole = comfyui.expanduser().absolute()
-    folder = whole if whole.parts[-2:] == ("models", header.FOLDER) else whole / "models" / header.FOLDER
+    folder = whole if whole.parts[-2:] == ("models", FOLDER) else whole / "models" / FOLDER
     if not folder.parent.is_dir():
         raise UsageError(
             f"`{comfyui}` is not ComfyUI's folder: there is no `models` in it.",

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.errors import UsageError
-from toolkit.pair_items import Item, Like, Pair, Photo, Picture, parquet_file
+from toolkit.pair_items import Candidate, Item, Like, Pair, Photo, Picture, parquet_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 CAPTIONS = "captions.jsonl"  # {"file": "a.png", "prompt": "..."} a line, instead of a .txt beside each picture
@@ -48,6 +48,15 @@ class _PhotoLine(_Line):
     liked: bool | None = None
 
 
+class _CandidateLine(_PhotoLine):
+    seed: int = Field(default=0, ge=0, lt=2**64)
+    index: int = Field(default=0, ge=0)
+    model: str = ""
+    lora: str = ""
+    positive: str = ""
+    negative: str = ""
+
+
 def pairs(source: Path) -> Found:
     """The pairs of a folder, or of a .jsonl, .json (HPDv2) or .parquet (Pick-a-Pic) file."""
     if source.suffix == ".parquet":
@@ -78,6 +87,13 @@ def likes(source: Path) -> Found:
     if not all((source / name).is_dir() for name in ("liked", "disliked")):
         raise unknown(source, "a folder with `liked/` and `disliked/`, or with a `likes.jsonl`")
     return _from_verdicts(source)
+
+
+def candidates(source: Path) -> Found:
+    """What ComfyUI's node Save for Arena left in a folder, or in a .jsonl file."""
+    if (lines := _lines_of(source, "candidates.jsonl")) is None:
+        raise unknown(source, "a folder with a `candidates.jsonl`")
+    return _from_lines(lines, _CandidateLine, _candidate)
 
 
 def unknown(source: Path, expected: str) -> UsageError:
@@ -128,6 +144,14 @@ def _like(root: Path, line: _PhotoLine) -> Item | str:
     if isinstance(picture, str) or line.liked is None:
         return picture if isinstance(picture, str) else NO_ENTRY
     return Like(line.prompt, picture, line.weight, line.liked)
+
+
+def _candidate(root: Path, line: _CandidateLine) -> Item | str:
+    picture = _inside(root, line.picture)
+    if isinstance(picture, str):
+        return picture
+    words = (line.positive, line.negative)
+    return Candidate(line.prompt, picture, line.weight, line.seed, line.index, line.model, line.lora, words)
 
 
 def _inside(root: Path, name: str) -> Picture | str:

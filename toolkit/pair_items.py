@@ -48,6 +48,20 @@ class Like(Photo):
 
 
 @dataclass(frozen=True)
+class Candidate(Photo):
+    """A picture or clip that waits for a blind choice among those of its prompt, and what made it.
+
+    seed and index: the sampler's seed, and the place in the batch that was drawn with it; words: positive, negative.
+    """
+
+    seed: int = 0
+    index: int = 0
+    model: str = ""
+    lora: str = ""
+    words: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two pictures of one prompt. margin: by how much the chosen one should win; scores: of (chosen, rejected).
 

@@ -19,14 +19,16 @@ from PIL import Image, ImageOps, ImageSequence
 from toolkit import pair_formats
 from toolkit.errors import UsageError
 from toolkit.pair_formats import Found
-from toolkit.pair_items import Item, Like, Pair, Photo, Picture
+from toolkit.pair_items import Candidate, Item, Like, Pair, Photo, Picture
 
 Kind = Literal["pairs", "photos", "likes"]
-KINDS: tuple[Kind, ...] = ("pairs", "photos", "likes")
+KINDS: tuple[Kind, ...] = ("pairs", "photos", "likes")  # what a recipe may name
+Readable = Kind | Literal["candidates"]
 READERS: dict[str, Callable[[Path], Found]] = {
     "pairs": pair_formats.pairs,
     "photos": pair_formats.photos,
     "likes": pair_formats.likes,
+    "candidates": pair_formats.candidates,
 }
 EMPTY, BROKEN, SAME = "empty prompt", "broken picture", "the same picture twice"
 ASPECTS, LENGTHS = "different aspect ratios", "different numbers of frames"
@@ -77,7 +79,7 @@ class Findings:
         return f"{len(self.kept)} kept, {lost} dropped" + (f": {'; '.join(reasons)}." if reasons else ".")
 
 
-def read(kind: Kind, source: str | Path) -> Findings:
+def read(kind: Readable, source: str | Path) -> Findings:
     """Everything usable of a folder or file. Raises UsageError when there is nothing, with the reasons."""
     path = Path(source).expanduser()
     if not path.exists():
@@ -214,4 +216,17 @@ def _some(places: tuple[str, ...]) -> str:
     return ", ".join(places[:SHOWN]) + (" …" if len(places) > SHOWN else "")
 
 
-__all__ = ["Findings", "Kind", "Like", "Pair", "Photo", "Picture", "check", "fingerprint", "frames", "read", "shape"]
+__all__ = [
+    "Candidate",
+    "Findings",
+    "Kind",
+    "Like",
+    "Pair",
+    "Photo",
+    "Picture",
+    "check",
+    "fingerprint",
+    "frames",
+    "read",
+    "shape",
+]

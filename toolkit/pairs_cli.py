@@ -17,6 +17,7 @@ class Kind(StrEnum):
     pairs = "pairs"
     photos = "photos"
     likes = "likes"
+    candidates = "candidates"
 
 
 @app.command()

@@ -82,6 +82,21 @@ def train_latent(
 
 
 @rewards.command()
+def export_comfyui(
+    weights: Annotated[
+        Path, typer.Argument(help="The reward's weights: HPS_v2.1_compressed.pt, or PickScore's folder.")
+    ],
+    output: Output,
+    reward: Annotated[str, typer.Option(help="Whose they are: hpsv21 or pickscore.")] = "hpsv21",
+    set_: Set = None,
+) -> None:
+    """Write a reward for ComfyUI's models/palate: float16, .safetensors, for the node Load Preference Model."""
+    from toolkit import reward_commands
+
+    reward_commands.export_comfyui(weights, output, reward, set_ or [])
+
+
+@rewards.command()
 def tune(
     photos: Annotated[Path, typer.Argument(help="Photos whose captions name their style (docs/data.md).")],
     word: Annotated[list[str], typer.Option(metavar="WORD", help="A style word of the captions; give each of them.")],

@@ -56,6 +56,13 @@ def tune(photos: Path, words: list[str], output: Path, reward: str, settings: li
     out.print(f"In a recipe: reward: {{name: {reward}, tuned: {output.resolve()}}}", markup=False)
 
 
+def export_comfyui(weights: Path, output: Path, reward: str, settings: list[str]) -> None:
+    """Write a reward for ComfyUI."""
+    facts = _ask("export-reward", weights, output, settings, "--reward", reward)
+    out.print(f"{output}: {facts['reward']}, {facts['geometry']}, score {facts['scale']:.4g} x cosine.", markup=False)
+    out.print("Put it into ComfyUI's models/palate; the node is called Load Preference Model.")
+
+
 def _ask(command: str, source: Path, output: Path, settings: list[str], *more: str) -> Any:
     if output.suffix != ".safetensors":
         raise UsageError(f"`{output}` is not the name of a weights file.", action="Let it end in .safetensors.")

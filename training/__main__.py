@@ -140,6 +140,17 @@ def tune_reward(
 
 
 @app.command()
+def export_reward(
+    weights: str, output: OutputFile, reward: Annotated[str, typer.Option()], settings: Json = "{}"
+) -> None:
+    """Write a reward for ComfyUI; prints what its header says."""
+    from toolkit.recipe import Section
+    from training.reward_export import export
+
+    print(json.dumps(export(Section(name=reward, settings={**json.loads(settings), "weights": weights}), output)))
+
+
+@app.command()
 def learn_words(
     likes: str,
     output: OutputFile,

@@ -12,7 +12,6 @@ from typing import Any
 
 KEY = "palate_demo_world"
 FORMAT_VERSION = 1
-FOLDER = "palate"  # below ComfyUI's `models`
 FILE_NAME = "palate_demo_world.safetensors"
 NETWORK, TEXT_ENCODER, AUTOENCODER = "diffusion_model.", "text_encoder.", "vae."
 LARGEST = 1 << 16  # no size in an honest file comes near; a forged one must not fill the memory

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from comfy_api.latest import io
 
+from .. import model_files
 from ..compat import build
-from . import files
+
+REMEDY = "`palate demo --export-comfyui` with ComfyUI's folder writes the Demo World there"
 
 
 class DemoWorldLoader(io.ComfyNode):
@@ -27,7 +27,7 @@ class DemoWorldLoader(io.ComfyNode):
                 build(
                     io.Combo.Input,
                     "model_name",
-                    options=files.names(),
+                    options=model_files.names(),
                     tooltip="A file in models/palate. `palate demo --export-comfyui` writes it.",
                 )
             ],
@@ -44,7 +44,7 @@ class DemoWorldLoader(io.ComfyNode):
     def validate_inputs(cls, model_name: str | None = None) -> bool | str:
         """Releases that do not check dropdowns get the sentence from here."""
         try:
-            files.find(model_name or "")
+            model_files.find(model_name or "", REMEDY)
         except ValueError as error:
             return str(error)
         return True
@@ -52,13 +52,11 @@ class DemoWorldLoader(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, model_name: str) -> tuple[str, int, int]:
         """A file that was written anew is loaded anew."""
-        path = files.find(model_name)
-        found = Path(path).stat()
-        return path, found.st_mtime_ns, found.st_size
+        return model_files.stamp(model_files.find(model_name, REMEDY))
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
         """Read the file."""
         from . import models  # ComfyUI's networks: only for those who use them
 
-        return io.NodeOutput(*models.load(files.find(model_name)))
+        return io.NodeOutput(*models.load(model_files.find(model_name, REMEDY)))

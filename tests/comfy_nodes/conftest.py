@@ -20,11 +20,25 @@ from safetensors.torch import save_file
 from comfy_nodes.header import AlignedLoraHeader
 
 PACK = Path(__file__).resolve().parents[2] / "comfy_nodes"
-SCHEMA = ("node_id", "display_name", "category", "inputs", "outputs", "description", "is_output_node")
+SCHEMA = ("node_id", "display_name", "category", "inputs", "outputs", "description", "is_output_node", "is_input_list",
+          "hidden")  # fmt: skip
 SOCKET = {"display_name": None, "optional": False, "tooltip": None}
 WIDGET = {**SOCKET, "default": None, "min": None, "max": None, "step": None, "options": None, "multiline": False,
           "dynamic_prompts": None}  # fmt: skip
-TYPES = ("Model", "Clip", "Conditioning", "String", "Float", "Int", "Boolean", "Combo", "Image", "Latent", "Vae")
+TYPES = (
+    "Model",
+    "Clip",
+    "ClipVision",
+    "Conditioning",
+    "String",
+    "Float",
+    "Int",
+    "Boolean",
+    "Combo",
+    "Image",
+    "Latent",
+    "Vae",
+)
 
 
 def socket(kind: str, keywords: dict[str, Any]) -> type:
@@ -33,7 +47,9 @@ def socket(kind: str, keywords: dict[str, Any]) -> type:
 
 
 def comfy_type(kind: str, extra: dict[str, Any]) -> SimpleNamespace:
-    return SimpleNamespace(Input=socket(kind, {**WIDGET, **extra}), Output=socket(kind, SOCKET))
+    return SimpleNamespace(
+        Input=socket(kind, {**WIDGET, **extra}), Output=socket(kind, {**SOCKET, "is_output_list": False})
+    )
 
 
 class NodeOutput(tuple):
@@ -56,17 +72,21 @@ def latest(release: str) -> ModuleType:
         ComfyNode=type("ComfyNode", (), {}),
         NodeOutput=NodeOutput,
         Schema=make_dataclass("Schema", [(name, Any, None) for name in fields]),
-        FolderType=SimpleNamespace(temp="temp"),
         Custom=lambda kind: comfy_type(kind, extra),
+        Hidden=SimpleNamespace(prompt="PROMPT", extra_pnginfo="EXTRA_PNGINFO"),
+        FolderType=SimpleNamespace(output="output", temp="temp"),
         **{kind: comfy_type(kind.upper(), extra) for kind in TYPES},
     )
-    ui = SimpleNamespace(
-        PreviewText=lambda text: {"text": text},
-        PreviewImage=lambda image, cls: {"images": image.shape},
-        ImageSaveHelper=SimpleNamespace(save_animated_webp=lambda images, *_, **about: (images.shape, about["fps"])),
-        SavedImages=lambda results, is_animated: {"images": results, "animated": is_animated},
-    )
-    return module("comfy_api.latest", io=io, ui=ui, ComfyExtension=type("ComfyExtension", (), {}))
+    return module("comfy_api.latest", io=io, ui=UI, ComfyExtension=type("ComfyExtension", (), {}))
+
+
+UI = SimpleNamespace(
+    PreviewText=lambda text: {"text": text},
+    PreviewImage=lambda image, cls: {"images": image.shape},
+    ImageSaveHelper=SimpleNamespace(save_animated_webp=lambda images, *_, **about: (images.shape, about["fps"])),
+    SavedResult=lambda name, subfolder, kind: {"filename": name, "subfolder": subfolder, "type": kind},
+    SavedImages=lambda results, is_animated=False: {"images": results, "animated": (is_animated,)},
+)
 
 
 def module(name: str, **content: Any) -> ModuleType:
@@ -109,7 +129,7 @@ def conditioning_set_values(conditioning: Any, values: dict[str, Any]) -> Any:
 
 
 def comfy_utils() -> ModuleType:
-    made = module("comfy.utils", load_torch_file=load_torch_file, PROGRESS_BAR_HOOK=None)
+    made = module("comfy.utils", load_torch_file=load_torch_file, ProgressBar=Progress, PROGRESS_BAR_HOOK=None)
     made.set_progress_bar_global_hook = lambda hook: setattr(made, "PROGRESS_BAR_HOOK", hook)
     return made
 
@@ -123,8 +143,9 @@ def folder_paths(folder: Path) -> ModuleType:
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
     return module(
-        "folder_paths", get_full_path=full_path, get_filename_list=list_files,
+        "folder_paths", get_full_path=full_path, get_full_path_or_raise=full_path, get_filename_list=list_files,
         models_dir=str(folder.parent), folder_names_and_paths={},
+        get_output_directory=lambda: str(folder.parent / "output"),
     )  # fmt: skip
 
 
@@ -163,6 +184,23 @@ class Encoder(Patched):
         rows = [[len(word), sum(map(ord, word)) / 100, place, 1.0] for place, word in enumerate(words)]
         encoded = torch.tensor([rows], dtype=torch.float32)
         return [[encoded, {"pooled_output": encoded.mean(1)}]]
+
+
+class Progress:
+    """A bar that only counts."""
+
+    def __init__(self, total: int) -> None:
+        self.left = total
+
+    def update(self, steps: int) -> None:
+        self.left -= steps
+
+
+@dataclass
+class Blocker:
+    """In place of an output that cannot be had."""
+
+    message: str
 
 
 @dataclass
@@ -214,16 +252,24 @@ def comfyui(release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Co
         patched = Patched(model.model, patches=(*model.patches, patch))
         return patched, clip and Encoder(None, clip.cond_stage_model, (*clip.patches, patch))
 
-    comfy = module(
-        "comfy", utils=comfy_utils(),
-        lora=module("comfy.lora", model_lora_keys_unet=keys, model_lora_keys_clip=lambda model, known: known),
-        lora_convert=module("comfy.lora_convert", convert_lora=lambda tensors: tensors),
-        sd=module("comfy.sd", load_lora_for_models=load),
-        model_management=module("comfy.model_management", throw_exception_if_processing_interrupted=lambda: None),
-        samplers=module("comfy.samplers", KSampler=SimpleNamespace(SAMPLERS=["euler"], SCHEDULERS=["simple"])),
-    )  # fmt: skip
-    modules = {"comfy": comfy, "comfy_api": module("comfy_api"), "comfy_api.latest": latest(release)}
-    modules |= {each.__name__: each for each in vars(comfy).values() if isinstance(each, ModuleType)}
+    comfy = {
+        "lora": {"model_lora_keys_unet": keys, "model_lora_keys_clip": lambda model, known: known},
+        "lora_convert": {"convert_lora": lambda tensors: tensors},
+        "sd": {"load_lora_for_models": load},
+        "sd1_clip": {
+            "token_weights": lambda text, weight: [(text, weight)],
+            "escape_important": lambda text: text, "unescape_important": lambda text: text,
+        },
+        "model_management": {"throw_exception_if_processing_interrupted": lambda: None},
+        "samplers": {"KSampler": SimpleNamespace(SAMPLERS=["euler"], SCHEDULERS=["simple"])},
+        "clip_vision": {},
+        "cli_args": {"args": SimpleNamespace(disable_metadata=False)},
+    }  # fmt: skip
+    parts = {"utils": comfy_utils()} | {name: module(f"comfy.{name}", **content) for name, content in comfy.items()}
+    modules = {"comfy": module("comfy", **parts), **{made.__name__: made for made in parts.values()}}
+    modules |= {"comfy_api": module("comfy_api"), "comfy_api.latest": latest(release)}
+    blocker = module("comfy_execution.graph_utils", ExecutionBlocker=Blocker)
+    modules |= {"comfy_execution": module("comfy_execution"), blocker.__name__: blocker}
     modules["nodes"] = core_nodes(sampled)
     modules["node_helpers"] = module("node_helpers", conditioning_set_values=conditioning_set_values)
     for name, made in {**modules, "folder_paths": folder_paths(loras)}.items():

@@ -293,7 +293,7 @@ def test_a_clip_plays_in_step(comfyui, nodes) -> None:
     layout = grid.lay_out((6, 16, 20), [("base",), ("strength 0.5",), ("strength 1",)], [("seed 7",)])
     for column, (top, left) in enumerate(layout.corners):
         assert torch.equal(picture[:, top : top + 16, left : left + 20], images[6 * column : 6 * column + 6])
-    assert result.ui == {"images": [(picture.shape, 16)], "animated": True}
+    assert result.ui == {"images": [(picture.shape, 16)], "animated": (True,)}
 
 
 def test_what_cannot_be_is_refused_before_anything_is_sampled(comfyui, nodes) -> None:

@@ -14,9 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-# These have an input of whole numbers.
-COUNTED = {"PalateCompareGrid", "PalateDemoWorldLatent", "PalateStrengthSweep", "PalateStyleWords"}
-IDS = COUNTED | {"PalateAlignedPrompt", "PalateChainLora", "PalateDemoWorldLoader", "PalateLoadAlignedLora"}
+COUNTED = {  # these have an input or output of whole numbers
+    "PalateCompareGrid", "PalateDemoWorldLatent", "PalatePickBest", "PalateSaveForArena", "PalateStrengthSweep",
+    "PalateStyleWords",
+}  # fmt: skip
+IDS = COUNTED | {
+    "PalateAlignedPrompt", "PalateChainLora", "PalateClipPreferenceModel", "PalateDemoWorldLoader",
+    "PalateLoadAlignedLora", "PalateLoadPreferenceModel", "PalatePreferenceScore",
+}  # fmt: skip
+LORA = {
+    "PalateAlignedPrompt", "PalateChainLora", "PalateCompareGrid", "PalateLoadAlignedLora", "PalateStrengthSweep",
+    "PalateStyleWords",
+}  # fmt: skip
+CATEGORIES = {f"preference/{room}" for room in ("arena", "demo", "lora", "score")}
 WAY = {"start": 0.0, "end": 0.5}
 
 
@@ -35,7 +45,7 @@ def test_everything_is_explained(nodes) -> None:
         schema = node.define_schema()
         assert schema.display_name
         assert schema.description
-        assert schema.category in ("preference/demo", "preference/lora")
+        assert schema.category in CATEGORIES
         sockets = [*schema.inputs, *schema.outputs]
         assert [socket.id for socket in sockets if not socket.tooltip] == []
         ids = [socket.id for socket in sockets]
@@ -94,7 +104,7 @@ def test_the_dropdown_has_sub_folders_and_only_safetensors(comfyui, nodes) -> No
 )
 def test_only_names_of_safetensors_files_are_read(comfyui, nodes, name: str, sentence: str) -> None:
     comfyui.lora()
-    for node in (node for node_id, node in nodes.items() if "DemoWorld" not in node_id):
+    for node in (nodes[node_id] for node_id in LORA):
         assert sentence in node.validate_inputs(lora_name=name)
         assert node.validate_inputs(lora_name="mine.safetensors") is True
     with pytest.raises(ValueError, match=sentence):

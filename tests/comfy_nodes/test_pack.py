@@ -16,7 +16,7 @@ import toolkit
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "comfy_nodes"
-COMFYUI = {"comfy", "comfy_api", "folder_paths", "node_helpers", "nodes", "server"}
+COMFYUI = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "node_helpers", "nodes", "server"}
 BROUGHT = {"torch", "safetensors", "numpy", "PIL", "tokenizers"}  # with every ComfyUI
 FILES = sorted(PACK.rglob("*.py"))
 

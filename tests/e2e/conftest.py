@@ -36,7 +36,7 @@ TRAINING = {
     "optimizer.learning_rate": 2e-3,
     "optimizer.warmup_updates": 0,
 }  # fmt: skip  (few but large updates: the pictures must differ from the base's)
-READY = 240  # seconds, on a busy machine
+READY, ENDED = 240, 900  # seconds until it answers, until a graph ends; on a busy machine
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Server:
     folder: Path
     log: Path
     process: subprocess.Popen[bytes]
+    checkout: Path
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
@@ -66,7 +67,7 @@ class Server:
         """The history's entry of a graph, once it ended."""
         answer = self.submit(graph)
         assert "prompt_id" in answer, answer
-        for _ in range(2400):
+        for _ in range(ENDED * 10):
             history = self.get(f"/history/{answer['prompt_id']}")
             if history:
                 return history[answer["prompt_id"]]
@@ -113,7 +114,7 @@ def start(checkout: Path, folder: Path) -> Server:
         ],
         cwd=checkout, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", folder, log, process)
+    server = Server(f"http://127.0.0.1:{port}", folder, log, process, checkout)
     for _ in range(READY * 2):
         assert process.poll() is None, server.text()[-3000:]
         try:

@@ -27,8 +27,9 @@ pytestmark = [
     ),
 ]
 NODES = {
-    "PalateAlignedPrompt", "PalateChainLora", "PalateCompareGrid", "PalateDemoWorldLatent", "PalateDemoWorldLoader",
-    "PalateLoadAlignedLora", "PalateStrengthSweep", "PalateStyleWords",
+    "PalateAlignedPrompt", "PalateChainLora", "PalateClipPreferenceModel", "PalateCompareGrid",
+    "PalateDemoWorldLatent", "PalateDemoWorldLoader", "PalateLoadAlignedLora", "PalateLoadPreferenceModel",
+    "PalatePickBest", "PalatePreferenceScore", "PalateSaveForArena", "PalateStrengthSweep", "PalateStyleWords",
 }  # fmt: skip
 FAMILIES = ("flux", "qwen_image", "sd15", "sd3", "sdxl", "wan")
 WIDTH = 768  # of CLIP-L, which the tiny SD 1.5 reads in the runs that sample

@@ -61,6 +61,19 @@ def synthetic(shapes: Shapes, sizes: Mapping[int, int], *, seed: int = 0) -> dic
     return weights
 
 
+def full_size(name: str) -> dict[str, Tensor]:
+    """float16, from one small pool of random numbers: drawing a thousand million of them would take minutes."""
+    pool = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1)).mul_(0.02).half()
+    weights = {}
+    for key, shape in golden(name).items():
+        count = torch.Size(shape).numel()
+        weights[key] = pool.repeat(count // len(pool) + 1)[:count].reshape(shape).clone()
+        if len(shape) == 1 and key.endswith("weight"):
+            weights[key] += 1
+    weights["logit_scale"].fill_(4.6052)
+    return weights
+
+
 def section(name: str, folder: Path, **settings: Any) -> Section:
     """A section of the recipe whose weights are tiny and lie in `folder`; the demo's scorers need none."""
     if name not in BUILDERS:

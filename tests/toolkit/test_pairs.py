@@ -12,7 +12,7 @@ from PIL import Image
 
 from toolkit import catalogue, pairs, recipe
 from toolkit.errors import UsageError
-from toolkit.pairs import Findings, Like, Pair, Photo
+from toolkit.pairs import Candidate, Findings, Like, Pair, Photo
 from toolkit.plan import preflight
 
 
@@ -304,6 +304,28 @@ def test_a_place_of_another_kind_is_refused(tmp_path: Path, kind: pairs.Kind) ->
         with pytest.raises(UsageError) as caught:
             pairs.read(kind, tmp_path / name)
         assert str(tmp_path / "nowhere" / "x") not in str(caught.value)
+
+
+# ── candidates ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_candidates_say_what_made_them(tmp_path: Path) -> None:
+    made = {"seed": 2**64 - 1, "index": 1, "model": "sdxl", "lora": "mine", "positive": "calm", "negative": "loud"}
+    entries = (
+        {"prompt": "a fox", "picture": "1.png", **made}, {"prompt": "a fox", "picture": "2.png"},
+        {"prompt": "a fox", "picture": "3.png", "seed": -1}, {"prompt": "a fox", "picture": "../secret.png"},
+        {"prompt": "", "picture": "1.png"}, '{"prompt": "torn',
+    )  # fmt: skip
+    put(tmp_path, {"1.png": A, "2.png": B, "3.png": C, "candidates.jsonl": lines(*entries)})
+    put(tmp_path.parent, {"secret.png": A})
+    found = pairs.read("candidates", tmp_path)
+    first, second = found.kept
+    assert isinstance(first, Candidate)
+    assert (first.seed, first.index, first.model, first.lora) == (2**64 - 1, 1, "sdxl", "mine")
+    assert (first.words, second.words) == (("calm", "loud"), ("", ""))
+    assert counts(found) == {"malformed entry": 2, "path outside the folder": 1, "empty prompt": 1}
+    with pytest.raises(UsageError, match=r"candidates.jsonl"):
+        pairs.read("candidates", tmp_path.parent)
 
 
 # ── in a recipe ───────────────────────────────────────────────────────────────────────────────────────────────────────

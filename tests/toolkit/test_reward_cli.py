@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 from tiny import emoji
+from tiny import rewards as tiny_rewards
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -18,6 +21,7 @@ Call = Callable[..., tuple[int, str, str]]
         (["words", "learn", "likes", "--output", "taste.pt"], ".safetensors"),
         (["words", "learn", "likes", "--output", "t.safetensors", "--positive", "a", "--negative", "A"], "must differ"),
         (["reward", "train-latent", "demoo", "pairs", "--output", "l.safetensors"], "Did you mean `demo`?"),
+        (["reward", "export-comfyui", "hps.pt", "--output", "hps.pt"], ".safetensors"),
         (["reward", "tune", "photos", "--output", "t.safetensors"], "--word"),
         (["words", "learn", "likes", "--output", "t.safetensors", "--set", "steps"], "KEY=VALUE"),
     ],
@@ -97,3 +101,21 @@ def test_a_latent_reward_is_trained_followed_and_guides(call: Call, tmp_path: Pa
         assert code == 0, err
         drawn.append((tmp_path / "s" / "000.png").read_bytes())
     assert drawn[0] != drawn[1]
+
+
+@pytest.mark.slow
+def test_a_reward_is_written_for_comfyui(call: Call, tmp_path: Path) -> None:
+    made = tiny_rewards.section("pickscore", tmp_path)
+    tokenizer = f"tokenizer={made.settings['tokenizer']}"
+    export = ("reward", "export-comfyui", made.settings["weights"], "--reward")
+    code, out, err = call(*export, "pickscore", "--output", "p.safetensors", "--set", tokenizer)
+    assert code == 0, err
+    assert "pickscore, crop, score 100 x cosine" in out
+    with safe_open(tmp_path / "p.safetensors", "pt") as file:
+        said = json.loads(file.metadata()["palate"])["preference"]
+        assert {"visual_projection.weight", "text_projection.weight"} <= set(file.keys())
+        assert file.get_tensor("text_projection.weight").dtype == torch.float16
+    assert (said["reward"], said["geometry"]) == ("pickscore", "crop")
+    code, _, err = call(*export, "siglip", "--output", "s.safetensors")
+    assert code == 2
+    assert "Choose hpsv21 or pickscore." in err

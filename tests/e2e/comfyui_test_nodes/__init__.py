@@ -5,14 +5,19 @@ The test copies `comfyui_probe.py` beside this file, which knows a small model o
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import comfy.clip_vision
 import comfy.lora
 import comfy.model_patcher
 import comfy.sd
 import comfy.sd1_clip
 import comfy.utils
+import numpy
 import torch
+from PIL import Image
 
 from .comfyui_probe import TINY, build
 
@@ -88,6 +93,67 @@ class TestCompare:
         return {"ui": {"found": [found]}}
 
 
+class TestPair:
+    """The towers of a small CLIP in transformers' layout; without its text projection where that is asked for."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP_VISION", "CLIP"), "make", "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"folder": ("STRING", {}), "without_projection": ("BOOLEAN", {"default": False})}}
+
+    def make(self, folder: str, without_projection: bool) -> tuple[Any, Any]:
+        weights = comfy.utils.load_torch_file(str(Path(folder) / "model.safetensors"), safe_load=True)
+        vision = comfy.clip_vision.ClipVisionModel(str(Path(folder) / "vision.json"))
+        seen = {name: weight for name, weight in weights.items() if name.startswith("vis")}
+        assert vision.load_sd(seen) == ([], [])
+        options = {"clip_l_model_config": json.loads((Path(folder) / "text.json").read_text()), "dtype": torch.float32}
+        clip = comfy.sd.CLIP(Target, model_options=options)
+        read = {name: weight for name, weight in weights.items() if name.startswith("text")}
+        assert clip.load_sd(read) == ([], [])
+        if without_projection:
+            clip.cond_stage_model.clip_l.transformer.text_projection.weight.zero_()
+        return vision, clip
+
+
+class TestPictures:
+    """Every PNG of a folder, of whatever size, as a list."""
+
+    RETURN_TYPES, OUTPUT_IS_LIST, FUNCTION, CATEGORY = ("IMAGE",), (True,), "read", "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"folder": ("STRING", {})}}
+
+    def read(self, folder: str) -> tuple[list[torch.Tensor]]:
+        files = sorted(Path(folder).glob("*.png"))
+        return ([torch.from_numpy(numpy.array(Image.open(file)) / numpy.float32(255))[None] for file in files],)
+
+
+class TestShow:
+    """Numbers as they are, tensors and latents by their shapes and means."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE, INPUT_IS_LIST = (), "show", "testing", True, True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"value": ("*",)}}
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, input_types: Any) -> bool:
+        return True
+
+    def show(self, value: list[Any]) -> dict[str, Any]:
+        return {"ui": {"found": [shown(each) for each in value]}}
+
+
+def shown(value: Any) -> Any:
+    """What JSON can say of a socket's value."""
+    if isinstance(value, dict):
+        value = value["samples"]
+    return {"shape": list(value.shape), "mean": float(value.mean())} if torch.is_tensor(value) else value
+
+
 def weight(model: Any, name: str) -> torch.Tensor:
     """One weight of a model, in float32."""
     return comfy.utils.get_attr(model.model, name).detach().float().clone()
@@ -98,4 +164,5 @@ def patched(model: Any, name: str) -> torch.Tensor:
     return comfy.lora.calculate_weight(model.patches[name], weight(model, name), name)
 
 
-NODE_CLASS_MAPPINGS = {"TestModel": TestModel, "TestClip": TestClip, "TestCompare": TestCompare}
+TESTING = (TestModel, TestClip, TestCompare, TestPair, TestPictures, TestShow)
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in TESTING}

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny import rewards as tiny_rewards
-from torch import Tensor
 
 from toolkit.recipe import Section
 from training import tables
@@ -28,27 +27,14 @@ CLIP_H = {
 }  # fmt: skip
 
 
-def published(name: str) -> dict[str, Tensor]:
-    """float16, from one small pool of random numbers: drawing a thousand million of them would take minutes."""
-    pool = torch.randn(1 << 20, generator=torch.Generator().manual_seed(1)).mul_(0.02).half()
-    weights = {}
-    for key, shape in tiny_rewards.golden(name).items():
-        count = torch.Size(shape).numel()
-        weights[key] = pool.repeat(count // len(pool) + 1)[:count].reshape(shape).clone()
-        if len(shape) == 1 and key.endswith("weight"):
-            weights[key] += 1
-    weights["logit_scale"].fill_(4.6052)
-    return weights
-
-
 def hpsv21(folder: Path) -> Section:
-    torch.save({"state_dict": published("hpsv21")}, folder / "HPS_v2.1_compressed.pt")
+    torch.save({"state_dict": tiny_rewards.full_size("hpsv21")}, folder / "HPS_v2.1_compressed.pt")
     return Section(name="hpsv21", settings={"weights": str(folder), "dtype": "bfloat16"})
 
 
 def pickscore(folder: Path) -> Section:
     (folder / "config.json").write_text(json.dumps(CLIP_H))
-    save_file(published("pickscore"), folder / "model.safetensors")
+    save_file(tiny_rewards.full_size("pickscore"), folder / "model.safetensors")
     settings = {"weights": str(folder), "tokenizer": str(tiny_rewards.CLIP_TOKENIZER), "dtype": "bfloat16"}
     return Section(name="pickscore", settings=settings)
 

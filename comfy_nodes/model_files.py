@@ -1,4 +1,4 @@
-"""Where Demo World files lie: ComfyUI's `models/palate`, by name only."""
+"""Palate's own models: ComfyUI's `models/palate`, by name only, .safetensors only."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ def names() -> list[str]:
     return folder_paths.get_filename_list(FOLDER)
 
 
-def find(name: str) -> str:
-    """The path of a listed file. Raises ValueError with a sentence for anything else."""
+def find(name: str, remedy: str) -> str:
+    """The path of a listed file. Raises ValueError with a sentence, ending in the remedy, for anything else."""
     known = names()
     if name not in known or not name.endswith(SUFFIX):
-        raise ValueError(
-            f"`{name}` is not in models/{FOLDER}. `palate demo --export-comfyui` with ComfyUI's folder writes the "
-            "Demo World there; then press R to refresh the list."
-        )
+        raise ValueError(f"`{name}` is not in models/{FOLDER}. {remedy}; then press R to refresh the list.")
     return folder_paths.get_full_path_or_raise(FOLDER, name)
+
+
+def stamp(path: str) -> tuple[str, int, int]:
+    """The same as long as the file is the same."""
+    found = Path(path).stat()
+    return path, found.st_mtime_ns, found.st_size
 
 
 def _register() -> None:
