@@ -1,8 +1,6 @@
 """The Demo World in real ComfyUI servers draws what diffusers draws: base and LoRA, by core's own nodes.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_demo.py   (several checkouts: parted by colons)
-
-COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks.
+pytest -m slow tests/e2e/test_comfyui_demo.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
+from real_comfyui import needed
 from safetensors.torch import load_file
 
 from comfy_nodes.demo_world.header import FILE_NAME
@@ -34,13 +33,7 @@ TRAINING = {
     "optimizer.learning_rate": 2e-3,
     "optimizer.warmup_updates": 0,
 }  # fmt: skip  (few but large updates: the pictures must differ from the base's)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), needed]
 
 
 @pytest.fixture(scope="module")
