@@ -7,16 +7,28 @@ python tests/e2e/test_comfyui_workflows.py --write   renews toolkit/comfyui/sock
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import numpy as np
 import pytest
-from real_comfyui import needed
+import torch
+from PIL import Image
+from real_comfyui import CHECKOUTS, PACKAGES, needed
+from tiny.random_loras import diffusers_file, network_of
 
+from toolkit.comfyui import drawing, families
+from toolkit.comfyui.drawing import Drawing
+from toolkit.comfyui.examples import EXAMPLES, SECOND, TAUGHT
 from toolkit.comfyui.sockets import Kind, kinds
+from toolkit.demo_export import export
+from toolkit.loras import convert
 
 CORE = (
     "CLIPLoader", "CLIPTextEncode", "CheckpointLoaderSimple", "CreateVideo", "DualCLIPLoader",
@@ -25,6 +37,14 @@ CORE = (
     "StringConcatenate", "TripleCLIPLoader", "UNETLoader", "VAEDecode", "VAELoader",
 )  # fmt: skip
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+HERE = Path(__file__).resolve().parent
+REAL = {"flux_realistic_photo": "flux", "sdxl_style_words": "sdxl", "wan_video": "wan"}
+WIDE = {  # the real width, few blocks: as comfyui_weights.py makes the networks
+    "flux": ("FluxTransformer2DModel", {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": True}),
+    "wan": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 2}),
+}
+SMALL = {"width": 64, "height": 64, "length": 5, "steps": 2}  # what a CPU draws in seconds
+ENCODERS = ("CLIPLoader", "DualCLIPLoader")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needed]
 
 
@@ -76,9 +96,110 @@ def test_the_stored_sockets_are_the_servers(server) -> None:
     assert set(ours(listed)) <= kinds().keys()
 
 
+@pytest.fixture(scope="module")
+def stocked(server, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The server with the Demo World and two random LoRAs for it, under the names in the examples."""
+    export(server.folder)
+    made = diffusers_file(tmp_path_factory.mktemp("lora"), "demo", network_of("demo"))
+    for name in (TAUGHT, SECOND):
+        (server.folder / "models" / "loras" / name).write_bytes(made.read_bytes())
+    return server
+
+
+def pictures(server, graph: dict[str, Any]) -> np.ndarray:
+    """What the only saving node of a graph wrote, [B, H, W, 3]."""
+    (saved,) = [shown["images"] for shown in server.outputs(graph).values() if "images" in shown]
+    paths = [server.folder / "output" / each["subfolder"] / each["filename"] for each in saved]
+    return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - REAL))
+def test_an_example_on_the_demo_world_runs_as_it_is(stocked, name: str) -> None:
+    drawn = pictures(stocked, EXAMPLES[name]().api())
+    assert drawn.shape == (16 if name == "demo_world_latent" else 1, 64, 64, 3)
+    assert drawn.std() > 5
+
+
+@pytest.fixture
+def furnished(server, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """The server with random weights in the places that one example names; they are large and leave again."""
+    family = REAL[request.getfixturevalue("name")]
+    about, models = families.get(family), server.folder / "models"
+    places = [models / about.folders[part] / about.files[part] for part in ("model", "vae") if part in about.files]
+    checkout = Path(request.node.callspec.params["server"])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "comfyui_weights.py"), family, *map(str, places)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), PACKAGES])}, cwd=HERE, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    yield server
+    for place in places:
+        place.unlink()
+
+
+def lora_for(server, tmp_path: Path, family: str, name: str) -> int:
+    """A LoRA on every layer of the wide network, in the layout that a run writes for ComfyUI; how many tensors."""
+    kind, settings = WIDE[family]
+    with torch.device("meta"):
+        network = getattr(diffusers, kind)(**settings)
+    convert.convert(diffusers_file(tmp_path, family, network), "comfyui", server.folder / "models" / "loras" / name)
+    return 2 * len(convert.read(server.folder / "models" / "loras" / name).updates)
+
+
+def shrunk(graph: dict[str, Any], family: str) -> dict[str, Any]:
+    """The graph in its API form with a random text encoder, a small picture and two steps; all else is the file's."""
+    made = {number: {**node, "inputs": dict(node["inputs"])} for number, node in graph.items()}
+    encoder = {"class_type": "TestEncoder", "inputs": {"family": family}}
+    for number, node in graph.items():
+        if node["class_type"] in ENCODERS:
+            made[number] = encoder
+        elif node["class_type"] == "CheckpointLoaderSimple":
+            made["encoder"] = encoder
+            for other in made.values():
+                other["inputs"] = {k: ["encoder", 0] if v == [number, 1] else v for k, v in other["inputs"].items()}
+    for node in made.values():
+        node["inputs"] |= {name: value for name, value in SMALL.items() if name in node["inputs"]}
+    return made
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_example_runs_at_its_real_width(furnished, tmp_path: Path, name: str) -> None:
+    family, example = REAL[name], EXAMPLES[name]()
+    graph = shrunk(example.api(), family)
+    loras = [node for node in graph.values() if node["class_type"] == "PalateAlignedPrompt"]
+    tensors = [lora_for(furnished, tmp_path, family, node["inputs"]["lora_name"]) for node in loras]
+    shown = furnished.outputs(graph)
+    (saved,) = [about["images"] for about in shown.values() if "images" in about]
+    path = furnished.folder / "output" / saved[0]["subfolder"] / saved[0]["filename"]
+    if family == "wan":
+        assert path.suffix == ".mp4"
+        assert path.stat().st_size > 1000
+    else:
+        assert np.asarray(Image.open(path)).std() > 5
+    for count in tensors:
+        assert any(f"{count} of {count} tensors used" in str(about.get("text")) for about in shown.values())
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_familys_graph_takes_what_the_server_offers(server, family: str) -> None:
+    """Every choice is one of the server's, every number within its limits; files are the user's."""
+    listed = server.get("/object_info")
+    for node in drawing.graph(Drawing(family, "a cat"), "any").api().values():
+        about = listed[node["class_type"]]["input"]
+        known = {**about["required"], **about.get("optional", {})}
+        assert set(about["required"]) <= set(node["inputs"]) <= set(known)
+        for name, value in node["inputs"].items():
+            kind, options = (*known[name], {})[:2]
+            choices = options.get("options") if isinstance(kind, str) else kind
+            if choices and not str(value).endswith(".safetensors"):
+                assert value in choices
+            elif kind in ("INT", "FLOAT") and not isinstance(value, list):
+                assert options["min"] <= value <= options["max"]
+
+
 if __name__ == "__main__" and sys.argv[1:] == ["--write"]:
     from conftest import start  # this folder's
-    from real_comfyui import CHECKOUTS
 
     with tempfile.TemporaryDirectory() as folder:
         running = start(CHECKOUTS[0], Path(folder) / "server")
