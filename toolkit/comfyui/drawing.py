@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from toolkit.comfyui import families
@@ -38,6 +39,17 @@ class Drawing:
     def about(self) -> Family:
         """How its family is drawn. Raises UsageError for one that core's nodes do not draw."""
         return families.get(self.family)
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return self.family if self.lora == NO_LORA else Path(self.lora).stem
+
+    def places(self) -> list[str]:
+        """Every file that it needs, as a path in ComfyUI's folder."""
+        rows = [(self.about.folders[part], name) for part, name in self.file_names().items()]
+        rows += [("loras", name) for name in (self.lora, *(self.start or ())[:1]) if name != NO_LORA]
+        return [f"models/{folder}/{name}" for folder, name in rows]
 
     def file_names(self) -> dict[str, str]:
         """Part of the base → its file."""
@@ -103,8 +115,6 @@ def _latent(graph: Graph, about: Family, size: Size, batch: int) -> Socket:
 def needed(drawing: Drawing) -> str:
     """Markdown: which files go where."""
     about = drawing.about
-    rows = [(about.folders[part], name) for part, name in drawing.file_names().items()]
-    rows += [("loras", name) for name in (drawing.lora, *(drawing.start or ())[:1]) if name != NO_LORA]
-    lines = "\n".join(f"- `models/{folder}/` {name}" for folder, name in rows)
+    lines = "\n".join(f"- `{place}`" for place in drawing.places())
     writes = "\n\n`palate demo --export-comfyui` writes the Demo World." if drawing.family == "demo" else ""
     return f"**{about.title}** needs these files; choose yours where they are called otherwise.\n\n{lines}{writes}"

@@ -28,10 +28,10 @@ def demo_world() -> Graph:
 
 
 def demo_world_latent() -> Graph:
-    """Empty Demo World Latent: sixteen pictures at once."""
+    """Empty Demo World Latent: nine pictures at once."""
     graph = Graph("demo_world_latent")
     loaded = drawing.load(graph, DEMO)
-    _draw(graph, loaded, *_encoded(graph, loaded, "line art of a tiger face", ""), batch=16)
+    _draw(graph, loaded, *_encoded(graph, loaded, "line art of a tiger face", ""), batch=9)
     graph.note("`batch_size` is the number of pictures.\n\n" + drawing.needed(Drawing("demo", "")))
     return graph
 

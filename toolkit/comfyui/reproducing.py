@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toolkit import catalogue, lora_file, prompts
+from toolkit import atomic, catalogue, lora_file, prompts, run_folder
 from toolkit.comfyui import families
-from toolkit.comfyui.drawing import Drawing
+from toolkit.comfyui.drawing import Drawing, graph
 from toolkit.errors import UsageError
 from toolkit.loras.convert import serves_both
 from toolkit.loras.families import FAMILIES as LORA_FAMILIES
@@ -17,6 +17,26 @@ from toolkit.recipe import Recipe
 from toolkit.run_folder import RunFolder
 
 SUFFIX = ".safetensors"
+
+
+def of(source: str, runs: Path | None = None, prompt: str = "", **changes: Any) -> Drawing:
+    """The drawing of a run or of a LoRA file, with every change that is not None. Raises UsageError."""
+    if source.endswith(SUFFIX):
+        found = of_lora(Path(source), prompt)
+    else:
+        found = of_run(run_folder.find(runs or run_folder.default_root(), source), prompt)
+    return replace(found, **{name: value for name, value in changes.items() if value is not None})
+
+
+def write(drawing: Drawing, path: Path, *, api: bool = False) -> None:
+    """The graph as a file: for ComfyUI's page, or for its `/prompt`. Raises UsageError where it cannot be written."""
+    made = graph(drawing, drawing.name)
+    try:
+        atomic.write_json(path, made.api() if api else made.workflow())
+    except OSError as error:
+        raise UsageError(
+            f"`{path}` cannot be written: {error.strerror or error}.", action="Choose another place with --output."
+        ) from error
 
 
 def of_run(run: RunFolder, prompt: str = "") -> Drawing:
