@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CHECKED := $(wildcard toolkit training comfy_nodes demo_world/build app.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo studio test test-slow test-all mutate lint format bench world clean
+.PHONY: help demo studio test test-slow test-all comfyui mutate lint format bench world clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ test-slow: $(VENV)/.installed-dev  ## browser, several processes, kills (under 2
 
 test-all: $(VENV)/.installed-dev  ## every test there is
 	$(BIN)/python -m pytest -q -m "" --durations 20
+
+comfyui: $(VENV)/.installed-dev  ## fetch the ComfyUI that test-slow then runs, too (once, 90 MB)
+	@$(BIN)/python tests/real_comfyui.py
 
 mutate: $(VENV)/.installed-dev  ## flip every sign, drop every factor: is each held by a test? (under an hour)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python tests/mutate.py

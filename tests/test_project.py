@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("toolkit", "training", "comfy_nodes")
 LONGEST_FILE = 500  # lines; from 300 on, look for the seam
 SHIPPED = ("demo_world", "recipes", "toolkit", "comfy_nodes")
-SHIPPED_SUFFIXES = {".json", ".jsonl", ".safetensors", ".webp", ".svg", ".txt", ".yaml", ".md", ".css", ".js"}
+SHIPPED_SUFFIXES = {".json", ".jsonl", ".safetensors", ".webp", ".jpg", ".svg", ".txt", ".yaml", ".md", ".css", ".js"}
 
 # Written with brackets so that this file does not find itself.
 FORBIDDEN_TEXT = re.compile(

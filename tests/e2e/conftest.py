@@ -1,4 +1,4 @@
-"""A real ComfyUI server in a process and a folder of its own, for each checkout in COMFYUI_PATH."""
+"""A real ComfyUI server in a process and a folder of its own, for each checkout that `real_comfyui` knows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_comfyui import CHECKOUTS, PACKAGES
 
 from toolkit.demo_export import export
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACK = ROOT / "comfy_nodes"
-CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
 # "(IMPORT FAILED)" is a custom node; without brackets it is a part of core whose packages are not there.
 TROUBLE = re.compile(
     r"lora key not loaded|NOT LOADED|Exception during processing|\(IMPORT FAILED\)|Error while calling"
@@ -103,7 +103,7 @@ def start(checkout: Path, folder: Path) -> Server:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": os.environ.get("COMFYUI_PACKAGES", "")}
+    environment = {**os.environ, "PYTHONPATH": PACKAGES}
     environment.pop("PYTHONSAFEPATH", None)
     log = folder / "log.txt"
     process = subprocess.Popen(

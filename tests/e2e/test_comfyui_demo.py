@@ -1,13 +1,10 @@
 """The Demo World in real ComfyUI servers draws what diffusers draws: base and LoRA, by core's own nodes.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_demo.py   (several checkouts: parted by colons)
-
-COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks.
+pytest -m slow tests/e2e/test_comfyui_demo.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from PIL import Image
+from real_comfyui import needed
 from safetensors.torch import load_file
 
 from comfy_nodes.demo_world.header import FILE_NAME
@@ -24,13 +22,7 @@ from training.schedules import sigma_grid
 
 ROOT = Path(__file__).parents[2]
 PROMPT, STEPS, GUIDANCE, SEED, PICTURES = "3d render of a strawberry on a blue background", 20, 2.5, 11, 2
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), needed]
 
 
 def workflow(*, strength: float = 0.0) -> dict[str, Any]:

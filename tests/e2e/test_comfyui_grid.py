@@ -1,8 +1,6 @@
 """Strength Sweep and Compare Grid in real ComfyUI servers: a cell is what a graph of single nodes draws.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_grid.py   (several checkouts: parted by colons)
-
-COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks.
+pytest -m slow tests/e2e/test_comfyui_grid.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from real_comfyui import needed
 
 from comfy_nodes.demo_world.header import FILE_NAME
 
@@ -24,9 +23,7 @@ WAY = {"way": "prefix", "start": 0.0, "end": 0.5}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
+    needed,
 ]
 Graph = dict[str, dict[str, Any]]
 

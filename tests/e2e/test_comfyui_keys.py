@@ -1,9 +1,7 @@
 """Our ComfyUI-ready files inside ComfyUI's own source: no unmatched key, and the change of the weights is diffusers'.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_keys.py   (several checkouts: parted by colons)
+pytest -m slow tests/e2e/test_comfyui_keys.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 COMFYUI_PATH=/path/to/ComfyUI python tests/e2e/test_comfyui_keys.py --write   renews toolkit/loras/keys/*.comfyui.txt
-
-COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks, such as einops and torchsde.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_comfyui import CHECKOUTS, PACKAGES, needed
 from safetensors.torch import load_file
 from tiny.random_loras import diffusers_file, network_of, random_updates
 from torch import Tensor
@@ -27,18 +26,13 @@ from toolkit.loras.families import FAMILIES
 from toolkit.loras.reading import read
 from toolkit.loras.updates import rows_at
 
-CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
-PACKAGES = os.environ.get("COMFYUI_PACKAGES", "")
 PROBE = Path(__file__).with_name("comfyui_probe.py")
 KEYS = Path(keys.__file__).parent / "keys"
 HEAD = "# {}: every layer name that ComfyUI maps to a matrix, as the code of {} listed them for the published models.\n"
 TRIED = ("demo", "flux", "flux2", "hunyuan_dit", "qwen_image", "sd15", "sd3", "sdxl", "wan", "z_image")
 LACKING = {"0.3.64": {"flux2", "z_image"}}  # release → families of those that it does not have
 AS_THEY_ARE = [family for family in TRIED if convert.serves_both(FAMILIES[family])]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHECKOUTS, reason="COMFYUI_PATH does not say where ComfyUI's source is"),
-]
+pytestmark = [pytest.mark.slow, needed]
 
 
 def probe(checkout: Path, *arguments: str) -> dict[str, Any]:

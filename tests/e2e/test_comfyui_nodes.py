@@ -1,8 +1,6 @@
 """The pack in a real ComfyUI server: it loads, it patches what core patches, its prompts are core's.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_nodes.py   (several checkouts: parted by colons)
-
-COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment lacks, such as aiohttp, av and alembic.
+pytest -m slow tests/e2e/test_comfyui_nodes.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 """
 
 from __future__ import annotations
@@ -14,18 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+from real_comfyui import needed
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny.random_loras import diffusers_file, network_of
 
 from toolkit.loras import convert
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
-]
+pytestmark = [pytest.mark.slow, needed]
 NODES = {
     "PalateAlignedPrompt", "PalateChainLora", "PalateClipPreferenceModel", "PalateCompareGrid",
     "PalateDemoWorldLatent", "PalateDemoWorldLoader", "PalateLoadAlignedLora", "PalateLoadPreferenceModel",

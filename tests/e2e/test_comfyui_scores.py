@@ -1,12 +1,11 @@
 """Preference Score, Pick Best and Save for Arena in a real ComfyUI server, beside Palate's own rewards.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow -s tests/e2e/test_comfyui_scores.py
+pytest -m slow tests/e2e/test_comfyui_scores.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from real_comfyui import needed
 from safetensors.torch import save_file
 from tiny import rewards as tiny_rewards
 from transformers import CLIPConfig, CLIPModel
@@ -27,9 +27,7 @@ from training.rewards._pictures import CLIP_MEAN, CLIP_STD, Preprocessing
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
+    needed,
 ]
 SIZES = ((64, 64), (224, 224), (320, 240), (181, 300), (97, 64))  # width, height
 WORDS = WordPair(positive="3d render (soft)", negative="line art")

@@ -21,7 +21,9 @@ from PIL import Image
 
 from .comfyui_probe import TINY, build
 
-CLIP_LAYERS, CLIP_WIDTH = 2, 768
+CLIP_LAYERS = 2
+# Tokens and width of the states, width of the pooled vector.
+ENCODED = {"flux": ((256, 4096), 768), "sdxl": ((77, 2048), 1280), "wan": ((512, 4096), 0)}
 
 
 class Target:
@@ -70,6 +72,43 @@ class TestClip:
         clip = comfy.sd.CLIP(Target, model_options=options)
         randomise(clip.cond_stage_model)
         return (clip,)
+
+
+class RandomEncoder:
+    """In the place of a text encoder: a family's shapes, numbers that depend on the text alone."""
+
+    def __init__(self, shape: tuple[int, int], pooled: int) -> None:
+        self.shape, self.pooled = shape, pooled
+        self.cond_stage_model = torch.nn.Module()
+
+    def tokenize(self, text: str) -> dict[str, Any]:
+        return {"text": [[(text, 1.0)]]}
+
+    def encode_from_tokens_scheduled(self, tokens: dict[str, Any]) -> list[Any]:
+        (((text, _),),) = tokens["text"]
+        generator = torch.Generator().manual_seed(sum(place * ord(letter) for place, letter in enumerate(text, 1)))
+        states = torch.randn(1, *self.shape, generator=generator)
+        pooled = {"pooled_output": torch.randn(1, self.pooled, generator=generator)} if self.pooled else {}
+        return [[states, pooled]]
+
+    def clone(self) -> RandomEncoder:
+        return self
+
+    def add_patches(self, patches: Any, strength: float) -> list[str]:
+        return []
+
+
+class TestEncoder:
+    """Random states of a family's shape instead of gigabytes of text encoder."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "make", "testing"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"family": ([*ENCODED],)}}
+
+    def make(self, family: str) -> tuple[Any]:
+        return (RandomEncoder(*ENCODED[family]),)
 
 
 class TestCompare:
@@ -164,5 +203,5 @@ def patched(model: Any, name: str) -> torch.Tensor:
     return comfy.lora.calculate_weight(model.patches[name], weight(model, name), name)
 
 
-TESTING = (TestModel, TestClip, TestCompare, TestPair, TestPictures, TestShow)
+TESTING = (TestModel, TestClip, TestEncoder, TestCompare, TestPair, TestPictures, TestShow)
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in TESTING}

@@ -21,7 +21,7 @@ from toolkit.loras.verification import verify
 
 Writer = Callable[..., Path]
 Q = "transformer_blocks.0.attn.to_q"
-UNREAD_BY_COMFYUI = {"sd15", "sdxl", "wan", "hunyuan_dit", "flux2"}  # their diffusers names
+UNREAD_BY_COMFYUI = {"sd15", "sdxl", "wan", "hunyuan_dit", "flux2", "z_image"}  # their diffusers names
 
 
 @pytest.mark.parametrize("family", FAMILIES)
