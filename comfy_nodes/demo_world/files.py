@@ -1,4 +1,4 @@
-"""Where Demo World files lie: ComfyUI's `models/palate`, by name only."""
+"""Where Demo World files lie: ComfyUI's `models/palate` and what `extra_model_paths.yaml` adds."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ from pathlib import Path
 
 import folder_paths
 
+from ..named_files import SUFFIX, NamedFiles
 from .header import FOLDER
 
-SUFFIX = ".safetensors"
-
-
-def names() -> list[str]:
-    """Every .safetensors file in the folder and those that `extra_model_paths.yaml` adds."""
-    _register()
-    return folder_paths.get_filename_list(FOLDER)
-
-
-def find(name: str) -> str:
-    """The path of a listed file. Raises ValueError with a sentence for anything else."""
-    known = names()
-    if name not in known or not name.endswith(SUFFIX):
-        raise ValueError(
-            f"`{name}` is not in models/{FOLDER}. `palate demo --export-comfyui` with ComfyUI's folder writes the "
-            "Demo World there; then press R to refresh the list."
-        )
-    return folder_paths.get_full_path_or_raise(FOLDER, name)
+FILES = NamedFiles(
+    FOLDER,
+    "Demo World",
+    f"`{{name}}` is not in models/{FOLDER}. `palate demo --export-comfyui` with ComfyUI's folder writes the Demo World "
+    "there; then press R to refresh the list.",
+)
 
 
 def _register() -> None:
     ours = str(Path(folder_paths.models_dir) / FOLDER)
     paths, _ = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
     folder_paths.folder_names_and_paths[FOLDER] = (paths if ours in paths else [*paths, ours], {SUFFIX})
+
+
+_register()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from comfy_api.latest import io
 
 from ..compat import build
-from . import files
+from ..named_files import Stamp
+from .files import FILES
 
 
 class DemoWorldLoader(io.ComfyNode):
@@ -27,7 +26,7 @@ class DemoWorldLoader(io.ComfyNode):
                 build(
                     io.Combo.Input,
                     "model_name",
-                    options=files.names(),
+                    options=FILES.names(),
                     tooltip="A file in models/palate. `palate demo --export-comfyui` writes it.",
                 )
             ],
@@ -43,22 +42,16 @@ class DemoWorldLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, model_name: str | None = None) -> bool | str:
         """Releases that do not check dropdowns get the sentence from here."""
-        try:
-            files.find(model_name or "")
-        except ValueError as error:
-            return str(error)
-        return True
+        return FILES.refusal(model_name)
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str) -> tuple[str, int, int]:
+    def fingerprint_inputs(cls, model_name: str | None = None) -> Stamp | str:
         """A file that was written anew is loaded anew."""
-        path = files.find(model_name)
-        found = Path(path).stat()
-        return path, found.st_mtime_ns, found.st_size
+        return FILES.stamp(model_name)
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
         """Read the file."""
         from . import models  # ComfyUI's networks: only for those who use them
 
-        return io.NodeOutput(*models.load(files.find(model_name)))
+        return io.NodeOutput(*models.load(str(FILES.path(model_name))))
