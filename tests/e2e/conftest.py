@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,23 @@ def start(checkout: Path, folder: Path) -> Server:
     raise AssertionError(f"no answer after {READY} s: {server.text()[-3000:]}")
 
 
-@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = start(request.param, tmp_path_factory.mktemp("comfyui"))
+@contextmanager
+def running(checkout: Path, folder: Path) -> Iterator[Server]:
+    """A server from its first answer to its end."""
+    started = start(checkout, folder)
     yield started
     started.process.terminate()
     started.process.wait(30)
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(request.param, tmp_path_factory.mktemp("comfyui")) as started:
+        yield started
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name)
+def fresh_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One for a single test, whose models must leave memory."""
+    with running(request.param, tmp_path / "comfyui") as started:
+        yield started

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import comfy.lora
+import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.sd1_clip
 import comfy.utils
 import torch
+from safetensors.torch import load_file, save_file
 
 from .comfyui_probe import TINY, build
 
@@ -88,6 +90,28 @@ class TestCompare:
         return {"ui": {"found": [found]}}
 
 
+class TestForward:
+    """One call of a patched network: its inputs from a file, its output into one. The base's weights come back."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "forward", "testing", True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"model": ("MODEL",), "inputs": ("STRING",), "output": ("STRING",)}}
+
+    @torch.no_grad()
+    def forward(self, model: Any, inputs: str, output: str) -> dict[str, Any]:
+        asked = load_file(inputs)
+        x, timestep, context = (asked.pop(name) for name in ("x", "timestep", "context"))
+        comfy.model_management.load_models_gpu([model])
+        network = model.model.diffusion_model
+        answer = network(x, timestep, context, num_tokens=context.shape[1], transformer_options={}, **asked)
+        save_file({"output": answer.contiguous()}, output)
+        kinds = {str(parameter.dtype) for parameter in network.parameters()}
+        comfy.model_management.unload_all_models()
+        return {"ui": {"dtypes": sorted(kinds)}}
+
+
 def weight(model: Any, name: str) -> torch.Tensor:
     """One weight of a model, in float32."""
     return comfy.utils.get_attr(model.model, name).detach().float().clone()
@@ -98,4 +122,6 @@ def patched(model: Any, name: str) -> torch.Tensor:
     return comfy.lora.calculate_weight(model.patches[name], weight(model, name), name)
 
 
-NODE_CLASS_MAPPINGS = {"TestModel": TestModel, "TestClip": TestClip, "TestCompare": TestCompare}
+NODE_CLASS_MAPPINGS = {
+    "TestModel": TestModel, "TestClip": TestClip, "TestCompare": TestCompare, "TestForward": TestForward,
+}  # fmt: skip
