@@ -28,6 +28,7 @@ from wide.training import LORAS, loras
 
 ROOT = Path(__file__).parents[2]
 SINCE = {"z_image": (0, 3, 75)}  # releases before it do not know the family
+COMPARED = ("negative", "stacked")  # weight by weight with core's
 CLOSE = 1e-5  # of the output's length: float32 in another order of operations
 pytestmark = [
     pytest.mark.slow,
@@ -52,7 +53,7 @@ class Lesson:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def lesson(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lesson]:
-    """Trained and asked in diffusers, in a process that gives all memory back; gigabytes that are deleted afterwards."""
+    """Trained and asked in diffusers by a process that gives all memory back; gigabytes, deleted afterwards."""
     made = Lesson(request.param, tmp_path_factory.mktemp(request.param))
     search = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     done = subprocess.run(
@@ -77,7 +78,7 @@ def core(model: list[Any], name: str, strength: float) -> dict[str, Any]:
 
 
 def workflow(lesson: Lesson, folder: Path) -> dict[str, Any]:
-    """Core's loader; for every case the node's LoRAs and core's, the network's output, and their weights compared."""
+    """Core's loader; for every case the node's LoRAs and the network's output; core's LoRAs beside them for some."""
     graph = {"model": node("UNETLoader", unet_name="network.safetensors", weight_dtype="default")}
     for case, strengths in CASES.items():
         last = {side: ["model", 0] for side in ("ours", "core")}
@@ -87,7 +88,8 @@ def workflow(lesson: Lesson, folder: Path) -> dict[str, Any]:
                 last[side] = [f"{case} {side} {number}", 0]
         files = {"inputs": str(lesson.folder / "inputs.safetensors"), "output": str(folder / f"{case}.safetensors")}
         graph[f"{case} forward"] = node("TestForward", model=last["ours"], **files)
-        graph[f"{case} compare"] = node("TestCompare", one=last["ours"], other=last["core"])
+        if case in COMPARED:
+            graph[f"{case} compare"] = node("TestCompare", one=last["ours"], other=last["core"])
     return graph
 
 
@@ -114,9 +116,10 @@ def test_comfyui_draws_with_a_trained_lora_what_diffusers_draws(lesson: Lesson, 
         for number, name in enumerate([*LORAS][: len(strengths)]):
             tensors = len(load_file(models / "loras" / f"{name}.safetensors"))
             assert f"{tensors} of {tensors} tensors used" in shown[f"{case} ours {number}"]["text"][0]
-        (weights,) = shown[f"{case} compare"]["found"]
-        assert (weights["only_one"], weights["difference"]) == ([], 0.0)
-        assert bool(weights["weights"]) == bool(strengths)
+        if case in COMPARED:
+            (weights,) = shown[f"{case} compare"]["found"]
+            assert (weights["only_one"], weights["difference"]) == ([], 0.0)
+            assert weights["smallest_change"] > 0
         output = load_file(fresh_server.folder / f"{case}.safetensors")["output"]
         error, change = distance(output, answers[case]), distance(answers[case], answers["base"])
         print(f"ComfyUI {version}, {lesson.family}, {case}: off by {error:.1e}; the LoRA changes {change:.1e}")

@@ -16,9 +16,10 @@ import comfy.utils
 import torch
 from safetensors.torch import load_file, save_file
 
-from .comfyui_probe import TINY, build
+from .comfyui_probe import FLUX, TINY, build
 
 CLIP_LAYERS, CLIP_WIDTH = 2, 768
+MODELS = {**TINY, "flux at width": ("Flux", {**FLUX, "depth": 1, "depth_single_blocks": 1})}  # half a billion numbers
 
 
 class Target:
@@ -37,16 +38,16 @@ def randomise(module: torch.nn.Module) -> None:
 
 
 class TestModel:
-    """A tiny random model of a family."""
+    """A random model of a family, tiny but for one."""
 
     RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "make", "testing"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"family": ([*TINY],), "context": ("INT", {"default": 0})}}
+        return {"required": {"family": ([*MODELS],), "context": ("INT", {"default": 0})}}
 
     def make(self, family: str, context: int) -> tuple[Any]:
-        kind, settings = TINY[family]
+        kind, settings = MODELS[family]
         model = build(kind, {**settings, "context_dim": context} if context else settings, device="cpu")
         randomise(model.diffusion_model)
         cpu = torch.device("cpu")
