@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from toolkit.bench.page import markdown
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]  # the tests' server, its nodes and its LoRA files
+sys.path[:0] = [str(TESTS / "e2e"), str(TESTS)]  # the tests' server, its nodes and its LoRA files
 
 from conftest import Server, running  # noqa: E402
 from tiny.random_loras import diffusers_file  # noqa: E402

@@ -27,7 +27,7 @@ CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.
 TROUBLE = re.compile(
     r"lora key not loaded|NOT LOADED|Exception during processing|\(IMPORT FAILED\)|Error while calling"
 )
-READY = 240  # seconds, on a busy machine
+READY, ENDED = 600, 1200  # seconds, on a busy machine: until the first answer, and for one graph
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Server:
         """The history's entry of a graph, once it ended."""
         answer = self.submit(graph)
         assert "prompt_id" in answer, answer
-        for _ in range(2400):
+        for _ in range(10 * ENDED):
             history = self.get(f"/history/{answer['prompt_id']}")
             if history:
                 return history[answer["prompt_id"]]

@@ -32,7 +32,7 @@ COMPARED = ("negative", "stacked")  # weight by weight with core's
 CLOSE = 1e-5  # of the output's length: float32 in another order of operations
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
     ),
