@@ -56,13 +56,15 @@ def lesson(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Trained and asked in diffusers by a process that gives all memory back; gigabytes, deleted afterwards."""
     made = Lesson(request.param, tmp_path_factory.mktemp(request.param))
     search = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "wide.lesson", made.family, str(made.folder)],
-        env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    yield made
-    shutil.rmtree(made.folder)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "wide.lesson", made.family, str(made.folder)],
+            env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        yield made
+    finally:
+        shutil.rmtree(made.folder)
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:

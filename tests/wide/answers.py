@@ -48,7 +48,7 @@ def write(family: str, folder: Path, loras: list[Path]) -> None:
     timestep = base.schedule.level(torch.tensor([LEVEL])).timestep
     save_file(comfyui_inputs(family, base, x, timestep, text), folder / "inputs.safetensors")
     names = [f"lora{number}" for number in range(len(loras))]
-    answers = {"base": base.forward(x, timestep, text, GUIDANCE)}
+    answers = {"base": base.forward(x, timestep, text, GUIDANCE).contiguous()}
     for name, lora in zip(names, loras, strict=True):
         base.network.load_lora_adapter(load_file(lora), prefix=base.component, adapter_name=name)
     for case, strengths in CASES.items():
