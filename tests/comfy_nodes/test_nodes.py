@@ -203,6 +203,25 @@ def test_a_file_changed_on_disk_is_read_again(comfyui, nodes, pack) -> None:
     assert len(part(pack, "lora_files")._files) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "`` is not in models/palate. `palate demo --export-comfyui`"),
+        ("absent.safetensors", "`absent.safetensors` is not in models/palate"),
+        ("../loras/mine.safetensors", "Choose a Demo World by its name in the list"),
+        ("mine.ckpt", "mine.ckpt is not a .safetensors file"),
+    ],
+)
+def test_demo_world_files_are_named_as_lora_files_are(comfyui, nodes, name: str, sentence: str) -> None:
+    path, node = comfyui.lora(), nodes["PalateDemoWorldLoader"]
+    assert node.validate_inputs("mine.safetensors") is True
+    assert node.validate_inputs(name).startswith(sentence)
+    before = node.fingerprint_inputs("mine.safetensors")
+    os.utime(path, ns=(1, 1))
+    assert node.fingerprint_inputs("mine.safetensors") != before
+    assert node.fingerprint_inputs(name) == f"no file {name}"
+
+
 def test_the_cache_is_small_and_nobody_can_change_it(comfyui, pack) -> None:
     files = part(pack, "lora_files")
     for number in range(5):

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ TRAINING = {
     "optimizer.learning_rate": 2e-3,
     "optimizer.warmup_updates": 0,
 }  # fmt: skip  (few but large updates: the pictures must differ from the base's)
-READY, ENDED = 240, 900  # seconds until it answers, until a graph ends; on a busy machine
+READY, ENDED = 600, 1200  # seconds, on a busy machine: until the first answer, and for one graph
 
 
 @dataclass
@@ -127,9 +128,10 @@ def start(checkout: Path, folder: Path) -> Server:
     raise AssertionError(f"no answer after {READY} s: {server.text()[-3000:]}")
 
 
-@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = start(request.param, tmp_path_factory.mktemp("comfyui"))
+@contextmanager
+def running(checkout: Path, folder: Path) -> Iterator[Server]:
+    """A server from its first answer to its end."""
+    started = start(checkout, folder)
     yield started
     started.process.terminate()
     started.process.wait(30)
@@ -154,3 +156,16 @@ def stocked(server: Server, lora: Path) -> Server:
     (server.folder / "models" / "loras" / "taste.safetensors").write_bytes(lora.read_bytes())
     export(server.folder)
     return server
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(request.param, tmp_path_factory.mktemp("comfyui")) as started:
+        yield started
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name)
+def fresh_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One for a single test, whose models must leave memory."""
+    with running(request.param, tmp_path / "comfyui") as started:
+        yield started
