@@ -1,4 +1,4 @@
-"""What became of the queue's runs while nobody looked: processes that ended, starters that died, runs started past it."""
+"""What became of the queue's runs while nobody looked: processes ended, starters died, runs were started past it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,6 +58,11 @@ class Entry:
 COLUMNS = [field.name for field in fields(Entry)]
 
 
+def _entry(row: dict[str, Any]) -> Entry:
+    row["lanes"] = tuple(json.loads(row["lanes"]))
+    return Entry(**row)
+
+
 class Table:
     """The database inside one transaction."""
 
@@ -67,8 +73,7 @@ class Table:
     def entries(self) -> list[Entry]:
         """Every entry, in no order."""
         rows = self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM entries")
-        found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
-        return [Entry(**row | {"lanes": tuple(json.loads(row["lanes"]))}) for row in found]
+        return [_entry(dict(zip(COLUMNS, row, strict=True))) for row in rows]
 
     def put(self, entry: Entry) -> None:
         """Write an entry, new or changed."""

@@ -24,7 +24,7 @@ from toolkit import launch, run_folder
 from toolkit.errors import UsageError
 from toolkit.queue_reconciling import AT_WORK, STARTING, WAITING, at_work, become, reconcile
 from toolkit.queue_store import Entry, QueueSettings, Store, Table
-from toolkit.run_folder import CANCELLED, DONE, FAILED, PAUSED, QUEUED, RUNNING, RunFolder
+from toolkit.run_folder import CANCELLED, DONE, FAILED, PAUSED, QUEUED, RUNNING, RunFolder, is_alive
 
 MOST_WAITING, HIGHEST_PRIORITY, MOST_GPUS = 10_000, 100, 64
 
@@ -204,9 +204,9 @@ class Queue:
     def started(self, name: str, process: psutil.Process) -> None:
         """A claimed run has its process."""
         with self._store.change() as table:
-            entry = reconcile(self.root, table)[name]
-            table.put(at_work(entry, process.pid, process.create_time()))
-        if entry.wish:  # said while it was starting
+            if entry := reconcile(self.root, table).get(name):  # else its folder is gone
+                table.put(at_work(entry, process.pid, process.create_time()))
+        if entry and entry.wish:  # said while it was starting
             _end(self.run(name))
 
     def not_started(self, name: str, reason: str) -> None:
