@@ -231,5 +231,5 @@ class Machine(RuleBasedStateMachine):
             child.stdin.close()
 
 
-Machine.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
+Machine.TestCase.settings = settings(max_examples=8, stateful_step_count=20)
 TestAnyOrder = Machine.TestCase
