@@ -117,7 +117,9 @@ class Machine(RuleBasedStateMachine):
                 if survive >= 3:
                     self.queue.started(entry.name, psutil.Process(child.pid))
                 if survive >= 4:
-                    run.claim(pid=child.pid, pid_started=psutil.Process(child.pid).create_time(), update=3)
+                    run.write_state(
+                        RUNNING, pid=child.pid, pid_started=psutil.Process(child.pid).create_time(), update=3
+                    )
             self.sync(entry.name)
         if survive < 4:
             self.worker_dies()
