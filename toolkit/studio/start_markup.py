@@ -72,7 +72,8 @@ def queued(name: str, place: int) -> str:
     """A run was queued: where it stands, and the way to it."""
     where = f"is #{place} in line" if place else "has started: nothing was before it"
     links = f'<a href="{run_url(name)}">Its page</a> · <a href="./runs">All runs</a>'
-    return f'<div class="notice good" role="status">{sign("good")}<div><p><b>{text(name)}</b> {where}. {links}</p></div></div>'
+    told = f"<p><b>{text(name)}</b> {where}. {links}</p>"
+    return f'<div class="notice good" role="status">{sign("good")}<div>{told}</div></div>'
 
 
 def library() -> list[tuple[str, str]]:
