@@ -47,7 +47,7 @@ def make(root: Path, number: int, waiting: int) -> None:
         for prompt in range(4):
             picture.save(run.previews / f"{update:06d}_{prompt:02d}.webp")
     with run.events_file.open("w", encoding="utf-8") as file:
-        for update in range(0, 101):
+        for update in range(101):
             kind = {"kind": "update", "metrics": {"loss": 0.1}, "seconds": 1.0}
             if update % 50 == 0:
                 lights = {guard: {"state": "ok", "sentence": ""} for guard in GUARDS}

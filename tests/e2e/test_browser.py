@@ -276,7 +276,9 @@ def test_runs_are_queued_reordered_cancelled_and_the_last_one_ends_well(
     expect(names).to_have_text(["first", "third", "second"])
     expect(page.get_by_role("button", name="Earlier: third")).to_be_disabled()
 
-    card = {name: page.locator(".run-card", has=page.locator(f'[data-key="open-{name}"]')) for name in ("first", "third")}
+    card = {
+        name: page.locator(".run-card", has=page.locator(f'[data-key="open-{name}"]')) for name in ("first", "third")
+    }
     expect(card["first"]).to_contain_text("running", timeout=LONG)
     page.reload()  # in the middle of the run
     expect(names).to_have_text(["first", "third", "second"])
