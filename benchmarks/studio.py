@@ -2,8 +2,8 @@
 
     python benchmarks/studio.py --runs 1000
 
-The runs are made up: the files of a finished run with two checks, its previews being single-coloured pictures. Processor
-time is measured, since that is what a tick takes from everybody else. The page's part alone; Gradio adds its own.
+The runs are made up: the files of a finished run with two checks, its previews single-coloured pictures. Measured is
+processor time, which is what a tick takes from everybody else. It is the page's part alone; Gradio adds its own.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from toolkit import recipe
 from toolkit.errors import UsageError
 from toolkit.queue_store import Entry
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, RunFolder
+from toolkit.run_folder import DONE, FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, RunFolder
 from toolkit.studio import reading, runs_markup
 from toolkit.studio.launching import Launcher
 from toolkit.studio.run_index import RunIndex
@@ -64,11 +64,20 @@ def test_a_run_at_work_is_cancelled_only_after_a_second_look(make_run: MakeRun) 
     assert "Saved up to update 20" in content
 
 
-@pytest.mark.parametrize(("paused", "queued", "worked", "action"), [
-    (0, 0, False, ""), (0, 2, True, ""), (1, 2, True, "resume_all"), (1, 1, False, "work"),
-])  # fmt: skip
-def test_at_most_one_main_action(paused: int, queued: int, worked: bool, action: str) -> None:
-    content = runs_markup.attention(paused, queued, is_worked=worked)
+STILL = (
+    ([], False, ""),
+    ([QUEUED], True, ""),
+    ([PAUSED, QUEUED], True, ""),
+    ([PAUSED, RUNNING], True, ""),
+    ([PAUSED, DONE], True, "resume_all"),
+    ([PAUSED, QUEUED], False, "work"),
+)
+
+
+@pytest.mark.parametrize(("states", "worked", "action"), STILL)
+def test_a_line_that_stands_still_says_so_with_one_main_action(states: list[str], worked: bool, action: str) -> None:
+    entries = [Entry(f"run-{place}", state, 0, place, 1) for place, state in enumerate(states)]
+    content = runs_markup.attention(entries, is_worked=worked)
     assert content.count("primary") == bool(action)
     assert f'data-act="{action}"' in content or not action
 

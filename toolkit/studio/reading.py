@@ -190,7 +190,9 @@ class View:
             )
         if self.state.message:
             return self.state.message
-        return "Starting: the base is loading." if self.state.pid else "Waits in the queue."
+        if self.is_waiting:
+            return "Waits in the queue."
+        return "Starting: the base is loading." if self.state.is_active else "It ended without a word: see its log."
 
 
 def view(run: RunFolder) -> View:

@@ -33,7 +33,7 @@ class RunsPage:
         frame.html("<h1>Runs</h1>")
         with gr.Row(elem_classes="runs-filter"):
             search = gr.Textbox(
-                label="Search", placeholder="Name, word, base or method", max_length=LONGEST_SEARCH,
+                label="Search", placeholder="Name, word, base", max_length=LONGEST_SEARCH,
                 elem_id="search", scale=3, min_width=200,
             )  # fmt: skip
             state = gr.Dropdown(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.queue_store import Entry
-from toolkit.run_folder import PAUSED, QUEUED, RunFolder
+from toolkit.run_folder import RunFolder
 from toolkit.run_queue import line
 from toolkit.studio import reading, runs_markup
 from toolkit.studio.launching import Launcher
@@ -38,10 +37,8 @@ class Listing:
             return [self._card(row, by_name.get(row.name), places.get(row.name, 0)) for row in found]
 
         free = runs_markup.free(self._launcher.free_lanes())
-        queued = sum(entry.state == QUEUED for entry in entries)
-        paused = sum(entry.state == PAUSED for entry in entries)
         parts = [
-            runs_markup.attention(paused, queued, is_worked=not queued or self._launcher.queue.is_worked()),
+            runs_markup.attention(entries, is_worked=self._launcher.queue.is_worked()),
             runs_markup.section("At work", cards(at_work), free),
             runs_markup.section("In line", cards(waiting), "" if at_work else free),
             runs_markup.section("Earlier" if at_work or waiting else "", cards(others[:shown])),

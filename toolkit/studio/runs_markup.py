@@ -115,17 +115,18 @@ def free(known: Sequence[str]) -> str:
     return f'<p class="quiet">{text(named)} {"is" if len(known) == 1 else "are"} free</p>' if known else ""
 
 
-def attention(paused: int, queued: int, *, is_worked: bool) -> str:
-    """What the line waits for the user to say, with the page's one main action; nothing while all is well."""
+def attention(entries: Sequence[Entry], *, is_worked: bool) -> str:
+    """Why the line stands still, with the page's one main action; nothing while it moves or is empty."""
+    states = [entry.state for entry in entries]
+    queued, paused = states.count(QUEUED), states.count(PAUSED)
     if queued and not is_worked:
         sentence, act, word = f"{_runs(queued)} in line, and nobody starts them.", "work", "Start the queue"
-    elif paused:
+    elif paused and not queued and not set(states) & set(AT_WORK):
         sentence, act, word = f"{_runs(paused)} paused.", "resume_all", "Resume all" if paused > 1 else "Resume"
     else:
         return ""
-    button = (
-        f'<button type="button" class="button primary" data-act="{act}" data-run="" data-key="{act}">{word}</button>'
-    )
+    asked = f'data-act="{act}" data-run="" data-key="{act}"'
+    button = f'<button type="button" class="button primary" {asked}>{word}</button>'
     return f'<div class="notice watch attention">{sign("watch")}<div><p>{sentence}</p></div>{button}</div>'
 
 
