@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.queue_store import Entry
 from toolkit.run_folder import RunFolder
 from toolkit.run_queue import line
 from toolkit.studio import reading, runs_markup
