@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from toolkit import recipe
@@ -132,3 +135,14 @@ def test_the_index_follows_what_happens(launcher: Launcher) -> None:
     (launcher.root / "c").symlink_to(run.path)
     run.path.rename(launcher.root / "d")
     assert [row.name for row in index.rows()] == ["d"]
+
+
+def test_a_process_that_dies_without_a_word_is_seen_at_the_next_look(launcher: Launcher, make_run: MakeRun) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    make_run("busy", RUNNING, best=None, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
+    listing = Listing(launcher)
+    assert "At work" in listing.drawn()
+    child.kill()
+    child.wait()
+    assert "Interrupted at update 20." in listing.drawn()
+    assert buttons(listing.drawn(), "busy") == {"resume", "duplicate"}

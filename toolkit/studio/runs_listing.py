@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.queue_reconciling import AT_WORK
 from toolkit.queue_store import Entry
 from toolkit.run_folder import RunFolder
 from toolkit.run_queue import line
@@ -29,9 +30,11 @@ class Listing:
         rows = self._index.select(state, search)
         if not rows:
             return runs_markup.nothing_found() if search or state else runs_markup.empty()
-        at_work = [row for row in rows if row.state.is_active and row.name not in places]
-        waiting = sorted((row for row in rows if row.name in places), key=lambda row: places[row.name])
-        others = [row for row in rows if not row.state.is_active and row.name not in places]
+        claimed = {entry.name for entry in entries if entry.state in AT_WORK}
+        at_work = [row for row in rows if row.state.is_active and (row.state.pid or row.name in claimed)]
+        waiting = [row for row in rows if row.name in places and row not in at_work]
+        waiting.sort(key=lambda row: places[row.name])
+        others = [row for row in rows if row not in at_work and row.name not in places]
         shown = min(max(shown, STEP), MOST)
 
         def cards(found: list[Row]) -> list[str]:
@@ -48,7 +51,7 @@ class Listing:
         return "".join(parts)
 
     def _card(self, row: Row, entry: Entry | None, place: int) -> str:
-        stamp = (row.stamp, entry, place)
+        stamp = (row.stamp, row.state, entry, place)
         known = self._cards.get(row.name)
         # While a process is at work, time alone changes what is shown.
         if known is None or known[0] != stamp or (row.state.is_active and row.state.pid):

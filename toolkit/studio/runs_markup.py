@@ -61,6 +61,8 @@ def _waits(entry: Entry, place: int) -> str:
 def _buttons(view: View, entry: Entry | None, place: int) -> str:
     """What can be done now. `place` 0: it does not wait."""
     name, state = view.title, entry.state if entry else ""
+    if state in AT_WORK and not view.state.is_active:  # it ended just now
+        state = ""
     buttons = []
     if state in WAITING and place:
         buttons += [_button("up", name, "↑", "Earlier", off=place == 1), _button("down", name, "↓", "Later")]
