@@ -57,6 +57,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(priority=st.integers(-2, 2), gpus=st.integers(1, 4), first=st.booleans())
     def add(self, priority: int, gpus: int, first: bool) -> None:
+        self.settle()
         run = RunFolder.create(self.queue.root, RECIPE)
         self.processes[run.name] = []
         place = self.queue.add(run.name, priority=priority, gpus=gpus, first=first)
@@ -65,8 +66,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), what=st.sampled_from(["pause", "cancel", "resume"]), crash=st.booleans())
     def ask(self, data: st.DataObject, what: str, crash: bool) -> None:
+        self.settle()
         name = self.some(data)
-        before = self.states()
+        before, children = self.states(), self.alive(name)
         try:
             if crash:
                 with mock.patch.object(Table, "put", side_effect=Crash):
@@ -79,10 +81,16 @@ class Machine(RuleBasedStateMachine):
             self.queue.claim(())  # anybody's next look
             assert self.states() == before
             return
+        if self.states()[name] == RUNNING and what != "resume":
+            for child in children:
+                child.wait(60)  # it was told to end
+            self.settle()
+            assert self.states()[name] == {"pause": PAUSED, "cancel": CANCELLED}[what]
         self.sync(name)
 
     @rule(data=st.data(), place=st.integers(-1, 9))
     def move(self, data: st.DataObject, place: int) -> None:
+        self.settle()
         name = self.some(data)
         try:
             at = self.queue.move(name, place)
@@ -95,6 +103,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def duplicate(self, data: st.DataObject) -> None:
+        self.settle()
         copy = self.queue.duplicate(self.some(data))
         self.processes[copy] = []
         self.sync(copy)
@@ -104,6 +113,7 @@ class Machine(RuleBasedStateMachine):
     @rule(survive=st.integers(0, 4))
     def work(self, survive: int) -> None:
         """A worker claims, brings processes to life, notes them and says so; after `survive` of these it dies."""
+        self.settle()
         claimed = self.queue.claim(LANES)
         self.check_fairness(claimed)
         for entry in claimed:
@@ -145,8 +155,7 @@ class Machine(RuleBasedStateMachine):
         self.queue.set_settings(QueueSettings(start_after_restart=start))
         self.worker_dies()
         Queue(self.queue.root).open_session()
-        for name in self.states():
-            self.sync(name)
+        self.settle()
         if not start:
             assert QUEUED not in self.states().values()
 
@@ -204,6 +213,14 @@ class Machine(RuleBasedStateMachine):
     def alive(self, name: str) -> list[subprocess.Popen[bytes]]:
         return [child for child in self.processes[name] if child.poll() is None]
 
+    def settle(self) -> None:
+        """Let the queue look at what became of processes, and let the model follow those that left or re-entered."""
+        self.queue.claim(())
+        waiting = {entry.name for entry in line(self.queue.entries())}
+        for name in self.states():
+            if (name in waiting) != (name in self.order):
+                self.sync(name)
+
     def sync(self, name: str) -> None:
         """Let the model follow one run, whose place is the queue's to decide; all others stay in order."""
         waiting = [entry.name for entry in line(self.queue.entries())]
@@ -222,9 +239,7 @@ class Machine(RuleBasedStateMachine):
             facts = {"pid": child.pid, "pid_started": psutil.Process(child.pid).create_time()}
         run.write_state(status, **facts)
         self.kill(child)
-        for other in self.states():
-            self.queue.claim(())
-            self.sync(other)
+        self.settle()
 
     def kill(self, child: subprocess.Popen[bytes]) -> None:
         child.send_signal(signal.SIGKILL)
@@ -233,5 +248,5 @@ class Machine(RuleBasedStateMachine):
             child.stdin.close()
 
 
-Machine.TestCase.settings = settings(max_examples=8, stateful_step_count=20)
+Machine.TestCase.settings = settings(max_examples=10, stateful_step_count=15)
 TestAnyOrder = Machine.TestCase
