@@ -41,7 +41,7 @@ def test_what_cannot_be_is_one_sentence_and_a_code(call, recipe: Path, monkeypat
         (("add", str(recipe), "--gpus", "2"), "asks for 2 GPUs, and this machine has none"),
         (("pause", "other"), "There is no run `other`"),
         (("add", "mistake"), "There is no ready recipe `mistake`"),
-        (("move", "mine", "0"), "Invalid value for 'PLACE'"),
+        (("move", "mine", "0"), "Invalid value for 'place'"),
     ):
         code, _, problem = call("queue", *arguments)
         assert code == 2
