@@ -85,7 +85,10 @@ def resume(name: str | None, runs: Path | None) -> None:
     """Resume a run, or every paused one."""
     queue = _queue(runs)
     if name:
-        out.print(f"Queued as #{queue.resume(name)}: {name}", markup=False)
+        place = queue.resume(name)
+        out.print(
+            f"Queued as #{place}: {name}" if place else f"Queued once its process has ended: {name}", markup=False
+        )
     else:
         out.print(f"Back in the line: {queue.resume_all()} runs")
     _say_if_nobody_works(queue)

@@ -49,7 +49,9 @@ def reconcile(root: Path, table: Table) -> dict[str, Entry]:
                 if state.status != entry.state:  # a crash came between the folder's word and ours
                     become(root, table, entry, entry.state)
             elif entry.state == RUNNING:
-                ended_as_wished = entry.wish and state.status in (INTERRUPTED, STOPPED, entry.wish)
+                ended_as_wished = entry.wish == QUEUED or (
+                    entry.wish and state.status in (INTERRUPTED, STOPPED, entry.wish)
+                )
                 become(root, table, entry, entry.wish if ended_as_wished else _ended(state))
             elif not is_alive(entry.pid, entry.pid_started):
                 _after_its_starter(root, table, entry, run)

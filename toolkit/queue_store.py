@@ -52,7 +52,7 @@ class Entry:
     pid: int = 0  # of the process that trains; while starting, of the one that starts it
     pid_started: float = 0.0
     since: float = 0.0  # when it got into this state, seconds of the clock
-    wish: str = ""  # what a running one is to be once its process has ended: paused or cancelled
+    wish: str = ""  # what a running one is to be once its process has ended: paused, cancelled or queued again
 
 
 COLUMNS = [field.name for field in fields(Entry)]

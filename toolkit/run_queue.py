@@ -123,10 +123,16 @@ class Queue:
         self._leave(name, CANCELLED)
 
     def resume(self, name: str) -> int:
-        """Back into the line, a paused run at its old place. Returns the place, from 1."""
+        """Back into the line, a paused run at its old place. Returns the place, from 1.
+
+        0 for a run that has said its last word and whose process is still ending: it queues itself right after.
+        """
         run = self.run(name)
         with self._store.change() as table:
             entry = reconcile(self.root, table).get(run.name)
+            if entry and entry.state == RUNNING and not (state := run.state()).is_active and state.status != DONE:
+                table.put(replace(entry, wish=QUEUED))
+                return 0
             if entry and entry.state == PAUSED:
                 become(self.root, table, entry, QUEUED)
                 return self._place(table, run.name)

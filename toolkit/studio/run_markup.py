@@ -71,7 +71,7 @@ def status_chip(view: View, entry: Entry | None = None) -> str:
     """The status as shape and word. entry: the run's place in the queue, if it has one."""
     status = STARTING if view.state.status == QUEUED and view.state.pid else view.state.status
     shape, word, tone = STATUS.get(status, ("·", status, "quiet"))
-    if view.state.is_active and entry and entry.wish:
+    if view.state.is_active and entry and entry.wish in ENDING:
         shape, word, tone = "◐", ENDING[entry.wish], "watch"
     elif view.state.is_active and view.run.stop_file.exists():
         shape, word, tone = "◐", "stopping", "watch"

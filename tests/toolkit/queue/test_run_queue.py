@@ -15,16 +15,7 @@ from toolkit import launch, queue_reconciling
 from toolkit.errors import PalateError, UsageError
 from toolkit.queue_store import Entry, QueueSettings
 from toolkit.queue_worker import Worker
-from toolkit.run_folder import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    PAUSED,
-    QUEUED,
-    RUNNING,
-    RunFolder,
-)  # fmt: skip
+from toolkit.run_folder import CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, STOPPED, RunFolder
 from toolkit.run_queue import Queue, due, line
 
 Make = Callable[..., RunFolder]
@@ -210,6 +201,22 @@ def test_a_run_whose_process_died_is_interrupted_and_can_be_resumed(queue: Queue
     assert "Interrupted at update 5" in run.state().message
     queue.resume(run.name)
     assert [entry.name for entry in worker.step()] == ["taste"]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_run_resumed_while_its_process_is_still_ending_starts_right_after(queue: Queue, make: Make) -> None:
+    run = make()
+    queue.add(run.name)
+    worker = Worker(queue, ["cpu"])
+    worker.step()
+    first = run.state().pid
+    run.write_state(STOPPED, pid=0)  # its last word
+    assert queue.resume(run.name) == 0
+    assert worker.step() == []
+    os.kill(first, signal.SIGKILL)
+    wait_for(worker.step)
+    assert states(queue) == {"taste": RUNNING}
+    assert run.state().pid != first
 
 
 @pytest.mark.usefixtures("stand_in")
