@@ -49,10 +49,7 @@ def reconcile(root: Path, table: Table) -> dict[str, Entry]:
                 if state.status != entry.state:  # a crash came between the folder's word and ours
                     become(root, table, entry, entry.state)
             elif entry.state == RUNNING:
-                ended_as_wished = entry.wish == QUEUED or (
-                    entry.wish and state.status in (INTERRUPTED, STOPPED, entry.wish)
-                )
-                become(root, table, entry, entry.wish if ended_as_wished else _ended(state))
+                become(root, table, entry, _ended(entry, state))
             elif not is_alive(entry.pid, entry.pid_started):
                 _after_its_starter(root, table, entry, run)
     return {entry.name: entry for entry in table.entries()}
@@ -97,6 +94,8 @@ def _started(pid: int) -> float:
         return 0.0
 
 
-def _ended(state: State) -> str:
-    """How a run ended whose process is gone; one that never came to say anything was interrupted."""
-    return INTERRUPTED if state.is_active else state.status
+def _ended(entry: Entry, state: State) -> str:
+    """What a run is whose process is gone: what was wished, unless it came to another end of its own before."""
+    if entry.wish == QUEUED or (entry.wish and state.status in (INTERRUPTED, STOPPED, entry.wish)):
+        return entry.wish
+    return INTERRUPTED if state.is_active else state.status  # one that never came to say anything was interrupted
