@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__, bench_cli, comfy_cli, lora_cli, pairs_cli, reward_cli
+from toolkit import __version__, bench_cli, comfy_cli, lora_cli, pairs_cli, queue_cli, reward_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -189,6 +189,7 @@ app.add_typer(lora_cli.app)
 app.add_typer(bench_cli.app, name="bench")
 app.add_typer(comfy_cli.app, name="comfy")
 app.add_typer(pairs_cli.app, name="pairs")
+app.add_typer(queue_cli.app, name="queue")
 app.add_typer(reward_cli.rewards, name="reward")
 app.add_typer(reward_cli.words, name="words")
 

@@ -27,8 +27,8 @@ from toolkit import atomic, recipe
 from toolkit.errors import UsageError
 from toolkit.event_reader import Event, EventReader
 
-QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED = (
-    "queued", "running", "done", "stopped", "failed", "interrupted",
+QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED, PAUSED, CANCELLED = (
+    "queued", "running", "done", "stopped", "failed", "interrupted", "paused", "cancelled",
 )  # fmt: skip
 SAMPLE, SAVE = WISHES = ("sample", "save")  # what may be asked of a run at work, besides its end
 STATE_EVERY_SECONDS = 2.0
@@ -197,7 +197,7 @@ def is_alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # what may not be looked at is somebody else's
         return False
 
 

@@ -256,3 +256,49 @@ def test_stop_asks_says_what_is_kept_and_resume_goes_on(
     expect(page.locator(".run-state")).to_contain_text("interrupted")
     expect(page.locator(".run-head")).to_contain_text("Interrupted at update")
     assert errors == []
+
+
+def queue_run(page: Page, studio: Studio, name: str, updates: int, said: str) -> None:
+    page.goto(studio.url)
+    expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
+    type_recipe(page, tiny_recipe(studio.runs.parent, name, updates))
+    expect(page.get_by_role("spinbutton", name="Updates")).to_have_value(str(updates))
+    page.locator("#queue").dblclick()
+    expect(page.locator("#trouble")).to_contain_text(f"{name} {said}")
+
+
+def test_runs_are_queued_reordered_cancelled_and_the_last_one_ends_well(
+    studio: Studio, open_page: Callable[..., Page], errors: list[str]
+) -> None:
+    page = open_page()
+    queue_run(page, studio, "first", 60, "has started")
+    queue_run(page, studio, "second", 2, "is #1 in line")
+    queue_run(page, studio, "third", 2, "is #2 in line")
+    assert len(all_runs(studio.runs)) == 3, "a double click queued a run twice"
+
+    page.get_by_role("link", name="Runs", exact=True).click()
+    names = page.locator(".run-name a")
+    expect(names).to_have_text(["first", "second", "third"])
+    page.get_by_role("button", name="Earlier: third").click()
+    expect(names).to_have_text(["first", "third", "second"])
+    expect(page.get_by_role("button", name="Earlier: third")).to_be_disabled()
+
+    card = {
+        name: page.locator(".run-card", has=page.locator(f'[data-key="open-{name}"]')) for name in ("first", "third")
+    }
+    expect(card["first"]).to_contain_text("running", timeout=LONG)
+    page.reload()  # in the middle of the run
+    expect(names).to_have_text(["first", "third", "second"])
+    page.get_by_role("button", name="Cancel: third").click()
+    expect(card["third"]).to_contain_text("Cancelled before it started.")
+
+    page.get_by_label("Cancel: first").click()
+    page.get_by_role("button", name="Cancel this run: first").click()
+    expect(card["first"]).to_contain_text("cancelled", timeout=LONG)
+    page.get_by_label("Search").fill("second")
+    expect(names).to_have_text(["second"])
+    expect(page.locator(".run-card")).to_contain_text("done", timeout=LONG)
+    page.get_by_label("Search").fill("no such run")
+    expect(page.locator("#runs")).to_contain_text("No run fits")
+    assert not (studio.runs / "third" / "events.jsonl").exists()
+    assert errors == []

@@ -21,6 +21,7 @@ MARK = Path(__file__).with_name("mark.svg")
 def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
     """The app over the runs below `root`."""
     launcher = Launcher(root)
+    launcher.open_session()
     with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
         StartPage(pages, launcher, scorer or WordScorer())
     with pages.route("Runs", "runs"):

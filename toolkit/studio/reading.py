@@ -15,7 +15,7 @@ from toolkit.errors import UsageError
 from toolkit.event_reader import Event, EventReader
 from toolkit.loras.convert import readers
 from toolkit.recipe import Recipe
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, STOPPED, Preview, RunFolder, State
+from toolkit.run_folder import CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, STOPPED, Preview, RunFolder, State
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LOG_LINES, LOG_BYTES, SEARCHED_BYTES = 200, 200_000, 8_000_000
@@ -162,8 +162,13 @@ class View:
     @property
     def can_resume(self) -> bool:
         """Whether going on makes sense: it ended before its budget did, or nothing ever worked on it."""
-        waiting = self.state.is_active and not self.state.pid
-        return self.recipe is not None and (waiting or self.state.status in (STOPPED, FAILED, INTERRUPTED))
+        ended_early = self.state.status in (STOPPED, FAILED, INTERRUPTED, PAUSED, CANCELLED)
+        return self.recipe is not None and (self.is_waiting or ended_early)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no process yet."""
+        return self.state.is_active and not self.state.pid
 
     @property
     def title(self) -> str:
@@ -185,7 +190,9 @@ class View:
             )
         if self.state.message:
             return self.state.message
-        return "Starting: the base is loading." if self.state.pid else "Waiting to be started."
+        if self.is_waiting:
+            return "Waits in the queue."
+        return "Starting: the base is loading." if self.state.is_active else "It ended without a word: see its log."
 
 
 def view(run: RunFolder) -> View:

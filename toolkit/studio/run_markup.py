@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit import launch
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, SAMPLE, SAVE, STOPPED
+from toolkit.queue_reconciling import STARTING
+from toolkit.queue_store import Entry
+from toolkit.run_folder import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    SAMPLE,
+    SAVE,
+    STOPPED,
+)  # fmt: skip
 from toolkit.studio import reading, recipe_form
 from toolkit.studio.markup import duration, file_url, notice, number, prose, sign, text, word_chips
 from toolkit.studio.reading import View
@@ -19,7 +32,11 @@ STATUS: Mapping[str, tuple[str, str, str]] = {
     STOPPED: ("■", "stopped", "quiet"),
     INTERRUPTED: ("!", "interrupted", "watch"),
     FAILED: ("✕", "failed", "bad"),
+    PAUSED: ("‖", "paused", "quiet"),
+    CANCELLED: ("⊘", "cancelled", "quiet"),
+    STARTING: ("◌", "starting", "accent"),
 }
+ENDING = {PAUSED: "pausing", CANCELLED: "cancelling"}
 
 
 @dataclass(frozen=True)
@@ -63,10 +80,13 @@ WISHED = {SAMPLE: "pictures", SAVE: "a checkpoint that is kept"}
 TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
 
 
-def status_chip(view: View) -> str:
-    """The status as shape and word."""
-    shape, word, tone = STATUS.get(view.state.status, ("·", view.state.status, "quiet"))
-    if view.state.is_active and view.run.stop_file.exists():
+def status_chip(view: View, entry: Entry | None = None) -> str:
+    """The status as shape and word. entry: the run's place in the queue, if it has one."""
+    status = STARTING if view.state.status == QUEUED and view.state.pid else view.state.status
+    shape, word, tone = STATUS.get(status, ("·", status, "quiet"))
+    if view.state.is_active and entry and entry.wish in ENDING:
+        shape, word, tone = "◐", ENDING[entry.wish], "watch"
+    elif view.state.is_active and view.run.stop_file.exists():
         shape, word, tone = "◐", "stopping", "watch"
     return f'<span class="status {tone}"><span aria-hidden="true">{shape}</span> {text(word)}</span>'
 

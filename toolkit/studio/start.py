@@ -90,6 +90,7 @@ class StartPage:
         self.trouble = frame.html("", elem_id="trouble", elem_classes="trouble")
         with gr.Row(elem_classes="actions"):
             self.hint = frame.html("")
+            self.queue = gr.Button("Queue", elem_id="queue", scale=0, min_width=120)
             self.go = gr.Button("Start", variant="primary", elem_id="start", scale=0, min_width=160)
         self.recent = frame.html("", elem_id="recent")
         self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while a pair is being measured
@@ -129,6 +130,10 @@ class StartPage:
             self.start, [self.yaml, self.seen, self.ticket, *fields], [self.target, self.ticket, self.trouble],
             trigger_mode="once", **frame.QUIET,
         ).then(None, [self.target], None, js=frame.GO_TO)  # fmt: skip
+        self.queue.click(
+            self.enqueue, [self.yaml, self.seen, self.ticket, *fields], [self.ticket, self.trouble],
+            trigger_mode="once", **frame.QUIET,
+        )  # fmt: skip
 
     def load(self, request: gr.Request) -> tuple[object, ...]:
         """What only a fresh page needs; the form is as drawn unless `?from=` names a run to start from."""
@@ -141,10 +146,9 @@ class StartPage:
             except (UsageError, OSError) as error:
                 shown[FIELDS] = notice("watch", str(error))
         runs = [reading.view(run) for run in all_runs(self._launcher.root)[:RECENT]]
-        cards = [runs_markup.card(run, resumable=False) for run in runs]
-        recent = f"<h2>Lately</h2>{runs_markup.listing(cards)}" if runs else ""
-        busy = any(run.state.is_active and run.state.pid for run in runs)
-        hint = '<p class="quiet">A run is training now; another one slows both.</p>' if busy else ""
+        recent = runs_markup.section("Lately", [runs_markup.card(run, actions=False) for run in runs])
+        hint = '<p class="quiet">A run is training now; this one starts when it ends.</p>'
+        hint = "" if self._launcher.free_lanes() else hint
         return (uuid.uuid4().hex, recent, hint, content, *shown)
 
     def read(self, content: str) -> tuple[object, ...]:
@@ -207,3 +211,12 @@ class StartPage:
         except UsageError as error:
             return "", ticket, problem(error)
         return run_url(name), uuid.uuid4().hex, ""
+
+    def enqueue(self, content: str, seen: list[object], ticket: str, *typed: object) -> tuple[str, str]:
+        """Queue the run behind all others, and stay for the next one."""
+        try:
+            fields = Fields(*typed)  # type: ignore[arg-type]
+            name, place = self._launcher.enqueue(recipe_form.reconcile(content, fields, seen), ticket)
+        except UsageError as error:
+            return ticket, problem(error)
+        return uuid.uuid4().hex, start_markup.queued(name, place)

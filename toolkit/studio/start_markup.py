@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolkit import words
 from toolkit.studio import examples, recipe_form
-from toolkit.studio.markup import notice, text
+from toolkit.studio.markup import notice, run_url, sign, text
 from toolkit.studio.recipe_form import Fields
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
@@ -66,6 +66,14 @@ def unmeasured(sentence: str) -> str:
 def chosen_method(name: str) -> str:
     """One sentence about the method."""
     return f'<p class="quiet">{text(recipe_form.summary("methods", name))}</p>'
+
+
+def queued(name: str, place: int) -> str:
+    """A run was queued: where it stands, and the way to it."""
+    where = f"is #{place} in line" if place else "has started: nothing was before it"
+    links = f'<a href="{run_url(name)}">Its page</a> · <a href="./runs">All runs</a>'
+    told = f"<p><b>{text(name)}</b> {where}. {links}</p>"
+    return f'<div class="notice good" role="status">{sign("good")}<div>{told}</div></div>'
 
 
 def library() -> list[tuple[str, str]]:

@@ -96,8 +96,33 @@
     if (next) { event.preventDefault(); next.focus(); }
   });
 
+  // ── What has a key keeps focus and stays unfolded when its part is drawn anew ──
+  let focused = null;
+  const unfolded = new Set();
+  const byKey = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  document.addEventListener('focusin', (event) => { focused = event.target.dataset.key || null; });
+  document.addEventListener('focusout', (event) => {
+    const left = event.target;
+    setTimeout(() => { if (left.isConnected && document.activeElement !== left && focused === left.dataset.key) focused = null; });
+  });
+  document.addEventListener('toggle', (event) => {
+    const fold = event.target;
+    if (fold.dataset?.key) unfolded[fold.open ? 'add' : 'delete'](fold.dataset.key);
+  }, true);
+  document.addEventListener('click', (event) => {
+    for (const fold of document.querySelectorAll('.sure[open]')) if (!fold.contains(event.target)) fold.open = false;
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') for (const fold of document.querySelectorAll('.sure[open]')) fold.open = false;
+  });
+
   // ── After a part was drawn anew: border, prompt, log position and title as they were ──
   const settle = () => {
+    for (const key of unfolded) {
+      const fold = byKey(key);
+      if (fold && !fold.open) fold.open = true; else if (!fold) unfolded.delete(key);
+    }
+    if (focused && document.activeElement === document.body) byKey(focused)?.focus({preventScroll: true});
     const figure = document.querySelector('.compare:not(.empty)');
     if (figure) {
       const range = figure.querySelector('input[type=range]');
