@@ -92,7 +92,10 @@ def _of_run(run: RunFolder) -> list[tuple[str, str]]:
     drawn = run.preview_pictures()
     shown = {0, max((preview.update for preview in drawn), default=0)}
     return [
-        (str(one.path), f"{run.name}, {f'update {one.update}' if one.update else 'base'}, prompt {one.prompt_index + 1}")
+        (
+            str(one.path),
+            f"{run.name}, {f'update {one.update}' if one.update else 'base'}, prompt {one.prompt_index + 1}",
+        )
         for one in drawn
         if one.update in shown
     ][:MOST_OF_A_RUN]

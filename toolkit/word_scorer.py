@@ -24,6 +24,7 @@ from toolkit.words import WEAK, WordPair
 
 ANSWER_SECONDS = 600.0  # the first answer includes loading the base and the reward
 REMEMBERED = 1000
+FAILED_SECONDS = 10.0  # for so long a question that failed is not asked again
 LEFT_BEHIND_SECONDS = 5.0  # a question that nobody has looked after for so long is not asked any more
 Pairs = Sequence[WordPair]
 
@@ -56,7 +57,7 @@ class WordScorer:
     """Asks one child at a time, from any thread, and remembers its answers.
 
     What is called a glance never blocks: None while the answer is on its way, which the first glance starts. It raises
-    ScorerError once for a question that failed; the next glance tries again.
+    ScorerError for a question that failed; a glance some seconds later tries again.
     """
 
     def __init__(self, seconds: float = ANSWER_SECONDS, make_command: Callable[[], list[str]] = command) -> None:
@@ -67,7 +68,7 @@ class WordScorer:
         self._closed = False
         self._known: OrderedDict[Question, list[Any]] = OrderedDict()
         self._glanced: dict[Question, float] = {}  # when each was last looked after
-        self._asked: dict[Question, PalateError | None] = {}  # None while the answer is on its way
+        self._asked: dict[Question, tuple[PalateError, float] | None] = {}  # None while the answer is on its way
         atexit.register(self.close)
 
     def known(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation | None:
@@ -110,8 +111,10 @@ class WordScorer:
         if question not in self._asked:
             self._asked[question] = None
             threading.Thread(target=self._answer_aside, args=(question,), daemon=True).start()
-        elif (error := self._asked[question]) is not None:
-            del self._asked[question]
+        elif (failed := self._asked.get(question)) is not None:
+            error, when = failed
+            if time.monotonic() - when > FAILED_SECONDS:
+                self._asked.pop(question, None)
             raise error
         return None
 
@@ -122,7 +125,7 @@ class WordScorer:
                     self._answer(question)
             self._asked.pop(question, None)
         except PalateError as error:
-            self._asked[question] = error
+            self._asked[question] = (error, time.monotonic())
         finally:
             if question not in self._asked:
                 self._glanced.pop(question, None)

@@ -74,7 +74,9 @@ def test_a_killed_writer_leaves_a_whole_file_and_no_lock(tmp_path: Path) -> None
     assert len(kept.read()) == before + 1
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"pairs": [{"positive": "a"}]}', '{"pairs": [{"positive": 1}]}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"pairs": [{"positive": "a"}]}', '{"pairs": [{"positive": 1}]}', "\x00"]
+)
 def test_a_damaged_file_is_told_of_and_never_overwritten(tmp_path: Path, content: str) -> None:
     kept = Favourites(tmp_path)
     kept.file.write_text(content)

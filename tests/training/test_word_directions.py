@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from toolkit import picture_sets
+from toolkit.errors import UsageError
 from toolkit.recipe import Section
 from toolkit.words import WordPair, caption
 from training import score, tables
@@ -99,7 +100,7 @@ def test_a_reward_without_directions_still_ranks_pictures(tmp_path: Path) -> Non
     Image.new("RGB", (4, 4), (255, 255, 255)).save(tmp_path / "white.png")
     directions = WordDirections(OnlyScores(), ["a dog"], CPU)
     assert directions.margins(pair("four", "a"), [str(tmp_path / "white.png")]) == pytest.approx([3.0])
-    with pytest.raises(picture_sets.UsageError, match="has no directions"):
+    with pytest.raises(UsageError, match="has no directions"):
         directions.cosines([pair("four", "a")])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -67,6 +67,12 @@ def ready(base: str, method: str) -> Tree:
 def first() -> str:
     """The YAML that a fresh page opens with."""
     return _dump(ready(DEFAULT_BASE, DEFAULT_METHOD))
+
+
+def taught(positive: str, negative: str) -> str:
+    """The first YAML with this pair in it."""
+    shown = fields(first())
+    return fill(first(), replace(shown, positive=positive, negative=negative))
 
 
 def parse(content: str) -> Recipe:
