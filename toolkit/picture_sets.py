@@ -90,15 +90,13 @@ def of_runs(root: Path) -> PictureSet:
 
 def _of_run(run: RunFolder) -> list[tuple[str, str]]:
     drawn = run.preview_pictures()
-    shown = {0, max((preview.update for preview in drawn), default=0)}
-    return [
-        (
-            str(one.path),
-            f"{run.name}, {f'update {one.update}' if one.update else 'base'}, prompt {one.prompt_index + 1}",
-        )
-        for one in drawn
-        if one.update in shown
-    ][:MOST_OF_A_RUN]
+    latest = max((preview.update for preview in drawn), default=0)
+    entries = []
+    for one in drawn:
+        if one.update in (0, latest):
+            when = f"update {one.update}" if one.update else "base"
+            entries.append((str(one.path), f"{run.name}, {when}, prompt {one.prompt_index + 1}"))
+    return entries[:MOST_OF_A_RUN]
 
 
 def stamp(name: str) -> str:

@@ -46,11 +46,9 @@ def test_cosines_of_directions_are_those_done_by_hand(plane: WordDirections) -> 
     """east−north = (1, −1); west−north = (−1, −1); far−east = (−0.4, 0.8); north−east = (−1, 1)."""
     pairs = [pair("east", "north"), pair("west", "north"), pair("far", "east"), pair("north", "east")]
     found = torch.tensor(plane.cosines(pairs))
-    side = 1.2 / (2**0.5 * 0.8**0.5)  # (1·0.4 + 1·0.8) / (√2 · √(0.16 + 0.64))
-    expected = torch.tensor(
-        [[1, 0, -side, -1], [0, 1, -0.4 / (2**0.5 * 0.8**0.5), 0], [-side, -0.4 / (2**0.5 * 0.8**0.5), 1, side], [-1, 0, side, 1]]
-    )  # fmt: skip
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    side, low = (sum_ / (2**0.5 * 0.8**0.5) for sum_ in (1.2, 0.4))  # √2 and √(0.16 + 0.64) are the lengths
+    expected = [[1, 0, -side, -1], [0, 1, -low, 0], [-side, -low, 1, side], [-1, 0, side, 1]]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
 def test_margins_are_the_pictures_dot_product_with_the_direction(plane: WordDirections, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the Words page shows of one pair under one reward: figures that ship, are known, on their way, or cannot be had."""
+"""What the Words page shows of a pair under a reward: figures that ship, are known, on their way, or cannot be had."""
 
 from __future__ import annotations
 

@@ -135,6 +135,7 @@ class StartPage:
     def load(self, request: gr.Request) -> tuple[object, ...]:
         """What only a fresh page needs; the form is as drawn unless `?from=` names a run to start from."""
         content: Any = gr.skip()
+        named = [request.query_params.get(side, "")[:200] for side in ("positive", "negative")]
         shown: list[object] = [gr.skip() for _ in range(FIELDS + BESIDE)]
         if source := request.query_params.get("from", ""):
             try:
@@ -142,10 +143,9 @@ class StartPage:
                 shown = list(self.read(content))
             except (UsageError, OSError) as error:
                 shown[FIELDS] = notice("watch", str(error))
-        elif named := [request.query_params.get(side, "")[:200] for side in ("positive", "negative")]:
-            if all(named):
-                content = recipe_form.taught(*named)
-                shown = list(self.read(content))
+        elif all(named):
+            content = recipe_form.taught(*named)
+            shown = list(self.read(content))
         shown[LIBRARY] = self._offered(shown[LIBRARY])
         runs = [reading.view(run) for run in all_runs(self._launcher.root)[:RECENT]]
         cards = [runs_markup.card(run, resumable=False) for run in runs]

@@ -64,7 +64,8 @@ def _used(place: Place) -> str:
 
 def _tile(name: str, value: str, beside: str, used: float | None) -> str:
     bar = "" if used is None else f'<progress max="1" value="{used:.3f}" aria-label="{text(name)} used"></progress>'
-    return f'<div class="resource"><dt>{text(name)}</dt><dd>{text(value)}{bar}<span class="quiet">{text(beside)}</span></dd></div>'
+    said = f'{text(value)}{bar}<span class="quiet">{text(beside)}</span>'
+    return f'<div class="resource"><dt>{text(name)}</dt><dd>{said}</dd></div>'
 
 
 def folders(places: Sequence[Place]) -> str:
@@ -86,7 +87,8 @@ def variables(listed: Sequence[Variable]) -> str:
 
 def _table(rows: Mapping[str, str]) -> str:
     cells = "".join(
-        f'<tr><th scope="row">{text(name)}</th><td title="{text(value)}"><code>{text(cut_in_the_middle(value))}</code></td></tr>'
+        f'<tr><th scope="row">{text(name)}</th>'
+        f'<td title="{text(value)}"><code>{text(cut_in_the_middle(value))}</code></td></tr>'
         for name, value in rows.items()
     )
     return f'<table class="facts"><tbody>{cells}</tbody></table>'

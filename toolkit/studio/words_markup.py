@@ -21,7 +21,7 @@ GHOST = '<span class="ghost picture"></span>'
 
 @dataclass(frozen=True)
 class Row:
-    """One pair of the library or of the favourites. shipped: a figure of the library; measured: one of this computer."""
+    """A pair of the library or of the favourites. shipped: a figure of the library; measured: one of this computer."""
 
     pair: WordPair
     note: str
@@ -61,7 +61,8 @@ def separation(found: Separation | None, reward: str) -> str:
 def ranked(pair: WordPair, pictures: PictureSet, margins: Sequence[float | None] | None) -> str:
     """Both ends of the pictures along the pair, or their blanks."""
     if margins is None:
-        blank = f'<figure><div class="tiles">{GHOST * SHOWN}</div><figcaption><span class="ghost line"></span></figcaption></figure>'
+        below = '<figcaption><span class="ghost line"></span></figcaption>'
+        blank = f'<figure><div class="tiles">{GHOST * SHOWN}</div>{below}</figure>'
         return f'<div class="examples along">{blank * 2}</div>'
     order = picture_sets.ranked(margins)
     if not order:
@@ -131,7 +132,8 @@ def _bar(value: float) -> str:
     start, width = 100 + min(0.0, value) * 100, abs(value) * 100
     return (
         f'<svg class="signed" viewBox="0 0 200 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="ground" width="200" height="8"/><rect class="fill" x="{start:.1f}" width="{width:.1f}" height="8"/>'
+        '<rect class="ground" width="200" height="8"/>'
+        f'<rect class="fill" x="{start:.1f}" width="{width:.1f}" height="8"/>'
         '<rect class="zero" x="99" width="2" height="8"/></svg>'
     )
 
