@@ -81,7 +81,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def of_runs(root: Path) -> PictureSet:
-    """The newest runs' previews: the base's and the latest, prompt by prompt. Raises UsageError while there are none."""
+    """The newest runs' previews, the base's and the latest. Raises UsageError while there are none."""
     pictures = [entry for run in all_runs(root) for entry in _of_run(run)][:MOST]
     if not pictures:
         raise UsageError("No run has drawn pictures yet.", action="Start one, or choose other pictures.")

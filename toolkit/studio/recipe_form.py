@@ -33,6 +33,11 @@ BASE_LABELS = {
     "wan": "Wan 2.1", "z_image": "Z-Image",
 }  # fmt: skip
 
+REWARD_LABELS = {
+    "clip": "CLIP", "demo": "Demo", "demo_second": "Demo, second", "hpsv21": "HPSv2.1", "image_reward": "ImageReward",
+    "mixture": "Mixture", "pickscore": "PickScore", "remote": "Remote", "siglip": "SigLIP",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -141,7 +146,7 @@ def reward(content: str) -> str:
 
 def label(kind: str, name: str) -> str:
     """A table entry's name as a creator writes it."""
-    known = {"methods": METHOD_LABELS, "bases": BASE_LABELS}.get(kind, {})
+    known = {"methods": METHOD_LABELS, "bases": BASE_LABELS, "rewards": REWARD_LABELS}.get(kind, {})
     return known.get(name, name.replace("_", " "))
 
 

@@ -58,7 +58,7 @@ class WordsPage:
         with gr.Column(elem_classes="card"):
             frame.html(
                 "<h2>Beside the other pairs</h2>"
-                '<p class="quiet">The cosine of two directions: 1 teaches the same, 0 another thing, −1 the opposite.</p>'
+                '<p class="quiet">The cosine of two directions: 1 teaches the same, −1 the opposite.</p>'
             )
             self.cosines = frame.html(words_markup.cosines(None, 8), elem_id="cosines")
         with gr.Column(elem_id="word-library"):
