@@ -10,7 +10,7 @@ from toolkit.plan import gigabytes
 from toolkit.studio.markup import cut_in_the_middle, prose, sign, text
 from toolkit.system import CheckUp, Place, Variable
 
-TONES = {"ok": "good", "note": "watch", "stop": "bad"}
+TONES = {"ok": "good", "note": "quiet", "stop": "bad"}
 WORDS = {"ok": "fine", "note": "to know", "stop": "prevents training"}
 GHOST = '<span class="ghost line"></span>'
 
