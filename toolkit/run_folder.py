@@ -220,3 +220,8 @@ def find(root: Path, name: str) -> RunFolder:
 def default_root() -> Path:
     """Where runs go unless told otherwise: $PALATE_RUNS, or `runs` in the current folder."""
     return Path(os.environ.get("PALATE_RUNS", "runs"))
+
+
+def cache_root() -> Path:
+    """Palate's own cache: $PALATE_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("PALATE_CACHE") or Path.home() / ".cache" / "palate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from toolkit import pairs, prompts
 from toolkit.errors import UsageError
 from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
+from toolkit.run_folder import cache_root
 from toolkit.words import WordPair
 from training import examination, learned_words, lora_loading, tables
 from training.adapters import Policy
@@ -71,11 +71,6 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
 
 def _kept_in(kind: str, identity: str) -> Path | None:
     return cache_root() / kind / identity if identity else None
-
-
-def cache_root() -> Path:
-    """Palate's own cache: $PALATE_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("PALATE_CACHE") or Path.home() / ".cache" / "palate")
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:

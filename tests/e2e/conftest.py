@@ -1,4 +1,4 @@
-"""A real ComfyUI server in a process and a folder of its own, for each checkout that `real_comfyui` knows."""
+"""Real servers for end-to-end tests: ComfyUI for each checkout that `real_comfyui` knows, the Studio with a browser."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from real_comfyui import CHECKOUTS, PACKAGES
+from real_studio import browser, errors, open_page, screenshots, studio  # noqa: F401  (fixtures)
 
 from toolkit.demo_export import export
 

@@ -21,7 +21,18 @@ from toolkit.run_folder import (
     STOPPED,
 )  # fmt: skip
 from toolkit.studio import reading, recipe_form
-from toolkit.studio.markup import duration, file_url, notice, number, prose, sign, text, word_chips
+from toolkit.studio.markup import (
+    copyable,
+    cut_in_the_middle,
+    duration,
+    file_url,
+    notice,
+    number,
+    prose,
+    sign,
+    text,
+    word_chips,
+)  # fmt: skip
 from toolkit.studio.reading import View
 
 # status → (shape, word, tone)
@@ -253,7 +264,7 @@ def files(view: View) -> str:
         for path, about in named
         if path.is_file()
     )
-    place = _cut_in_the_middle(str(run.path))
+    place = cut_in_the_middle(str(run.path))
     return f'<ul class="files">{rows}</ul><p class="quiet">In <code title="{text(run.path)}">{text(place)}</code></p>'
 
 
@@ -270,21 +281,8 @@ def repeat(view: View) -> str:
     )
 
 
-def copyable(title: str, content: str) -> str:
-    """Text with a copy button."""
-    return (
-        f'<div class="copyable"><p><b>{text(title)}</b> '
-        '<button type="button" class="button small" data-copy>Copy</button></p>'
-        f'<pre tabindex="0" aria-label="{text(title)}">{text(content)}</pre></div>'
-    )
-
-
 def spoken(view: View) -> str:
     """What a screen reader is told, by the page's script: a check or a new status, not every tick."""
     checked = f", checked at update {view.checks[-1]['update']} of {view.updates}" if view.checks else ""
     word = STATUS.get(view.state.status, ("", view.state.status, ""))[1]
     return f'<span hidden data-spoken="{text(f"{view.title}: {word}{checked}.")}"></span>'
-
-
-def _cut_in_the_middle(path: str, most: int = 60) -> str:
-    return path if len(path) <= most else f"{path[: most // 2 - 1]}…{path[-most // 2 :]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toolkit import words
 from toolkit.studio import examples, recipe_form
 from toolkit.studio.markup import notice, run_url, sign, text
@@ -76,9 +78,11 @@ def queued(name: str, place: int) -> str:
     return f'<div class="notice good" role="status">{sign("good")}<div>{told}</div></div>'
 
 
-def library() -> list[tuple[str, str]]:
-    """(label, value) of the library's pairs."""
-    return [(f"{entry.positive} / {entry.negative}", key(entry.pair())) for entry in words.library()]
+def library(favourites: Sequence[WordPair] = ()) -> list[tuple[str, str]]:
+    """(label, value) of the favourites, then of the library's other pairs."""
+    kept = [key(pair) for pair in favourites]
+    shipped = [key(entry.pair()) for entry in words.library()]
+    return [(f"★ {name}", name) for name in kept] + [(name, name) for name in shipped if name not in kept]
 
 
 def key(pair: WordPair) -> str:
