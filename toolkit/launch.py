@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -59,18 +60,23 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
             action="Make the folder writable, or copy it to a disk that is.",
         ) from error
     with log:
-        child = subprocess.Popen(
-            command(run, processes=processes),
-            cwd=run.path,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # lives on when its parent's terminal or page closes
-            creationflags=DETACHED,
-        )
+        child = detached(command(run, processes=processes), cwd=run.path, log=log)
     run.write_state(QUEUED, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
     return child
+
+
+def detached(arguments: list[str], *, cwd: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process that lives on when its parent's terminal or page closes, printing into `log`."""
+    return subprocess.Popen(
+        arguments,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        creationflags=DETACHED,
+    )
 
 
 def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:
