@@ -1,7 +1,7 @@
 """What is drawn side by side: the base, runs, checkpoints, strengths and style words, at the same prompts and seeds.
 
-A `Comparison` is what was asked. `pin` holds it against the runs on disk and gives a `Request`: the same comparison with
-all that decides its pixels, so that the same request finds the same pictures again.
+A `Comparison` is what was asked. `pin` holds it against the runs on disk and gives a `Request`: the same comparison
+with all that decides its pixels, so that the same request finds the same pictures again.
 """
 
 from __future__ import annotations

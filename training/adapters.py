@@ -190,7 +190,8 @@ class Policy:
 
     def take_out(self) -> None:
         """Leave the base as it was before this policy, so that another may be built on it; this one is at its end."""
-        for name, layer in [(n, m) for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]:
+        ours: list[tuple[str, Any]] = [(n, m) for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]
+        for name, layer in ours:
             layer.delete_adapter(ADAPTER)
             if not layer.lora_A:
                 self.network.set_submodule(name, layer.get_base_layer())
