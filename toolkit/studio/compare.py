@@ -169,6 +169,8 @@ class ComparePage:
         except UsageError as error:
             return self._changed(dict.fromkeys(PARTS, "") | {"standing": problem(error)}, drawn, None)
         progress = self._comparisons.progress(folder)
+        if not progress.is_active and drawn.get("settled") == (name, progress):
+            return gr.skip()
         sheet = comparing.drawn(folder, request)
         content = {
             "standing": compare_markup.standing(progress, sheet),
@@ -176,11 +178,12 @@ class ComparePage:
             "grid": compare_markup.grid(sheet),
             "along": compare_markup.take_along(folder) if not progress.is_active else "",
         }
-        return self._changed(content, drawn, progress)
+        return self._changed(content, drawn, progress, name)
 
-    def _changed(self, content: dict[str, str], drawn: dict[str, Any], progress: Progress | None) -> list[Any]:
+    def _changed(self, content: dict[str, str], drawn: dict[str, Any], progress: Progress | None, name: str = "") -> list[Any]:
+        settled = (name, progress)
         buttons = (progress is not None and progress.is_active, progress is not None and progress.can_retry)
-        now = {name: hash(content[name]) for name in PARTS} | {"buttons": buttons}
+        now = {name: hash(content[name]) for name in PARTS} | {"buttons": buttons, "settled": settled}
         if now == drawn:
             return [gr.skip()] * (len(PARTS) + 3)
         html = [content[name] if drawn.get(name) != now[name] else gr.skip() for name in PARTS]

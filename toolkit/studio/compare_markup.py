@@ -90,5 +90,6 @@ def _about(request: Request) -> str:
     names = list(dict.fromkeys(column.choice for column in asked.columns))
     preset = comparing.fields(request).preset
     kind = next(label for label, value in comparing.PRESETS if value == preset)
-    more = f" and {len(asked.prompts) - 1} more" if len(asked.prompts) > 1 else ""
-    return text(f"{kind} of {', '.join(names)}: {asked.prompts[0]}{more}")
+    first, *others = asked.prompts
+    more = f" and {len(others)} more" if others else ""
+    return text(f"{kind} of {', '.join(names)}: {first}{more}")

@@ -129,8 +129,8 @@ def fields(request: Request) -> Fields:
     left, rest = asked.columns[0], asked.columns[1:]
     right = next((c for c in rest if c.run and c.choice != left.choice), rest[0])
     styles = {c.style for c in asked.columns}
-    strengths = {c.strength for c in rest if c.run}
-    preset = WORDS if len(styles) > 1 else SWEEP if len(strengths) > 1 else SIDES
+    swept = len({c.strength for c in rest}) > 1 and {c.choice for c in rest} == {right.choice}
+    preset = WORDS if len(styles) > 1 else SWEEP if swept else SIDES
     others = [_written(c) for c in rest if c is not right] if preset == SIDES else []
     own = "" if preset == WORDS and len(styles) > 2 else max(styles)
     strength = 1.0 if preset == SWEEP else right.strength
