@@ -180,7 +180,9 @@ class ComparePage:
         }
         return self._changed(content, drawn, progress, name)
 
-    def _changed(self, content: dict[str, str], drawn: dict[str, Any], progress: Progress | None, name: str = "") -> list[Any]:
+    def _changed(
+        self, content: dict[str, str], drawn: dict[str, Any], progress: Progress | None, name: str = ""
+    ) -> list[Any]:
         settled = (name, progress)
         buttons = (progress is not None and progress.is_active, progress is not None and progress.can_retry)
         now = {name: hash(content[name]) for name in PARTS} | {"buttons": buttons, "settled": settled}

@@ -158,7 +158,9 @@ def drawn(folder: ComparisonFolder, request: Request) -> Sheet:
                 [_there(folder.clip(request, cell)) for cell in cells],
             )
         )
-    facts = f"{asked.steps} steps · guidance {asked.guidance_scale:g}"
+    strengths = {c.strength for c in asked.columns if c.run}
+    strength = f"strength {strengths.pop():g} · " if len(strengths) == 1 else ""
+    facts = f"{strength}{asked.steps} steps · guidance {asked.guidance_scale:g}"
     return Sheet(folder.name, [c.label for c in asked.columns], rows, facts, after=_first_as_trained(asked))
 
 
