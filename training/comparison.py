@@ -188,10 +188,10 @@ def _sheet(folder: ComparisonFolder, request: Request) -> tuple[list[tuple[str, 
     asked = request.comparison
     rows = []
     for prompt, number in asked.rows:
-        label = asked.prompts[prompt] + (f" · {asked.seed_of(number)}" if asked.pictures > 1 else "")
+        label = asked.prompts[prompt] + (f", {asked.seed_of(number)}" if asked.pictures > 1 else "")
         paths = [folder.picture(request, Cell(column, prompt, number)) for column in range(len(asked.columns))]
         rows.append((label, torch.stack([_read(path) for path in paths])))
-    return rows, [column.label for column in asked.columns]
+    return rows, [column.label.replace("×", "x") for column in asked.columns]  # the sheet's font has no ×
 
 
 def _zoom(folder: ComparisonFolder, request: Request) -> int:
