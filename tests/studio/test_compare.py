@@ -40,7 +40,9 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def root(make_run: MakeRun) -> Path:
-    return make_run().path.parent
+    run = make_run()
+    (run.checkpoints / "000020" / "adapter.safetensors").write_bytes(b"adapter")
+    return run.path.parent
 
 
 @pytest.fixture
