@@ -210,9 +210,14 @@ def ground(content: Recipe, asked: Comparison) -> Ground:
     )  # fmt: skip
 
 
+def playable(run: RunFolder) -> list[int]:
+    """The checkpoints that can be drawn, oldest first: that of update 0 is the base."""
+    return [update for update in run.checkpoint_updates() if update]
+
+
 def adapter_file(run: RunFolder, chosen: Column) -> Path:
     """The file that a column plays: a checkpoint's, or the finished LoRA. Raises UsageError when it is not there."""
-    known = run.checkpoint_updates()
+    known = playable(run)
     kept = f"Choose one of its checkpoints: {', '.join(map(str, known))}." if known else "It has no checkpoint yet."
     if chosen.checkpoint is not None:
         if chosen.checkpoint not in known:

@@ -26,7 +26,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_run(runs: Path) -> MakeRun:
-    def make_run(name: str = "taste", *, updates: tuple[int, ...] = (2, 4), lora: bytes = b"lora", **changes: Any):
+    def make_run(name: str = "taste", *, updates: tuple[int, ...] = (0, 2, 4), lora: bytes = b"lora", **changes: Any):
         content = recipe.parse(
             {"name": name, "words": {"positive": "3d render", "negative": "line art"}}, {"training.seed": 7, **changes}
         )
@@ -115,7 +115,7 @@ def test_runs_that_cannot_be_drawn_are_refused_in_words(
     runs: Path, make_run: MakeRun, columns: list[dict[str, Any]], said: str
 ) -> None:
     make_run()
-    make_run("young", updates=(2,), lora=b"")
+    make_run("young", updates=(0, 2), lora=b"")
     make_run("foreign", base="sdxl")
     make_run("half", **{"training.dtype": "bfloat16"})
     with pytest.raises(UsageError) as refused:

@@ -52,7 +52,7 @@ def choices(root: Path) -> list[tuple[str, str]]:
         if view.lora_files and not view.kept_base:
             kept = f" · best, update {view.best}" if view.best else ""
             found.append((f"{run.name}{kept}", run.name))
-        found += [(f"{run.name} @{update}", f"{run.name}@{update}") for update in reversed(run.checkpoint_updates())]
+        found += [(f"{run.name} @{update}", f"{run.name}@{update}") for update in reversed(comparison.playable(run))]
     return found
 
 
