@@ -60,16 +60,16 @@ def test_from_a_runs_own_previews_to_a_sweep_of_ones_own_prompts(
 ) -> None:
     page = open_page()
     page.goto(f"{studio.url}/compare")
-    expect(page.get_by_label("Prompts")).to_have_value("a dog\na tiger face\na unicorn")
+    expect(page.locator("#prompts textarea")).to_have_value("a dog\na tiger face\na unicorn")
     page.locator("#right input").fill("tiny@2")  # its previews are shown at once, and nothing is drawn
     page.locator("#right input").press("Enter")
     expect(page.locator(".compare .side.right")).to_have_text("tiny @2")
     expect(page.locator(".compare figcaption")).to_contain_text("the run's previews")
     assert not (studio.runs / "compare").exists()
 
-    page.get_by_label("Prompts").fill(f"a dog\n{HOSTILE}")
+    page.locator("#prompts textarea").fill(f"a dog\n{HOSTILE}")
     page.get_by_text("All settings").click()
-    page.get_by_label("Steps").fill("4")
+    page.get_by_role("spinbutton", name="Steps").fill("4")
     draw(page, columns=2, prompts=2)
     expect(page.locator("#grid tbody th").nth(1)).to_contain_text(HOSTILE)
     assert page.title() == "Compare · Palate"
@@ -88,11 +88,11 @@ def test_from_a_runs_own_previews_to_a_sweep_of_ones_own_prompts(
 
     page.reload()
     expect(page.locator("#grid .open img")).to_have_count(4)
-    expect(page.get_by_label("Prompts")).to_have_value(f"a dog\n{HOSTILE}")
+    expect(page.locator("#prompts textarea")).to_have_value(f"a dog\n{HOSTILE}")
     expect(page.locator("#grid tbody th").nth(1)).to_contain_text(HOSTILE)
 
     page.get_by_text("Strength sweep").click()
-    page.get_by_label("Prompts").fill("a dog")
+    page.locator("#prompts textarea").fill("a dog")
     draw(page, columns=6, prompts=1)
     expect(page.locator("#grid thead th").nth(1)).to_have_text("tiny @2 × 0.5")
     page.locator(".compare select[data-side=after]").select_option(label="tiny @2 × 1.5")
