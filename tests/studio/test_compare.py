@@ -184,7 +184,7 @@ def test_a_tick_reads_only_and_answers_at_once(page: ComparePage, root: Path) ->
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     first = page.refresh(folder.name, {})
     assert all(isinstance(part, str) for part in first[: len(PARTS)])
-    seconds = []
+    seconds, again = [], None
     for _ in range(20):
         began = time.thread_time()
         again = page.refresh(folder.name, first[-1])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @pytest.fixture
-def comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparisons:
+def comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comparisons]:
     """Over one run; its workers are real processes that draw nothing."""
     run = RunFolder.create(
         tmp_path / "runs", recipe.parse({"name": "taste"} | {"words": {"positive": "a", "negative": "b"}})

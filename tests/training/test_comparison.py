@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -168,7 +169,7 @@ def test_a_stopped_comparison_keeps_what_was_drawn(
     folder = comparisons.ask(wish("base", "wide", prompt="a snail", pictures=3))
     save = comparison._save
 
-    def save_and_stop(*arguments: object) -> None:
+    def save_and_stop(*arguments: Any) -> None:
         save(*arguments)
         comparisons.stop(folder.name)
 
