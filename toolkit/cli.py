@@ -156,17 +156,25 @@ def sample(
 
 @app.command()
 def compare(
-    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    run: Annotated[list[str], typer.Argument(help="A run's name or folder; with --prompt also base, RUN@20, RUN*0.5.")],
+    prompt: Annotated[list[str] | None, typer.Option(help="Draw this side by side instead; may be repeated.")] = None,
+    output: Annotated[Path, typer.Option(help="The sheet of --prompt.")] = Path("compare.png"),
+    seed: Annotated[int | None, typer.Option(help="Seed of --prompt; the first run's without it.")] = None,
     judge: Annotated[str, typer.Option(help="A held-out scorer, such as demo_judge.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Pictures per test prompt.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     runs: Runs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a run's LoRA against its base on the test prompts: a table and a before/after sheet."""
-    from toolkit import commands
+    """Measure a run's LoRA against its base on the test prompts, or draw prompts of your own side by side."""
+    from toolkit import commands, compare_commands
 
-    commands.compare(commands.find(run, runs), judge=judge, seeds=seeds, steps=steps, quiet=quiet)
+    if prompt:
+        compare_commands.draw(run, prompt, runs, output, seed=seed, pictures=seeds, steps=steps, quiet=quiet)
+        return
+    if len(run) > 1:
+        raise UsageError("One run is measured at a time.", action="Give --prompt to draw several side by side.")
+    commands.compare(commands.find(run[0], runs), judge=judge, seeds=seeds, steps=steps, quiet=quiet)
 
 
 @app.command(name="runs")

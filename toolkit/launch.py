@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -66,18 +67,25 @@ def start(run: RunFolder, *, processes: int = 1, env: Mapping[str, str] | None =
             action="Make the folder writable, or copy it to a disk that is.",
         ) from error
     with log:
-        child = subprocess.Popen(
-            command(run, processes=processes),
-            cwd=run.path,
-            env=environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # lives on when its parent's terminal or page closes
-            creationflags=DETACHED,
-        )
+        child = detached(command(run, processes=processes), cwd=run.path, log=log, env=env)
     run.write_state(QUEUED, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
     return child
+
+
+def detached(
+    arguments: list[str], *, cwd: Path, log: IO[bytes], env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that lives on when its parent's terminal or page closes, printing into `log`; env as in `environment`."""
+    return subprocess.Popen(
+        arguments,
+        cwd=cwd,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        creationflags=DETACHED,
+    )
 
 
 def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:

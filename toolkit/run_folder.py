@@ -32,6 +32,7 @@ QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED, PAUSED, CANCELLED = (
 )  # fmt: skip
 SAMPLE, SAVE = WISHES = ("sample", "save")  # what may be asked of a run at work, besides its end
 STATE_EVERY_SECONDS = 2.0
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,19 @@ def find(root: Path, name: str) -> RunFolder:
             return RunFolder(candidate)
     known = ", ".join(run.name for run in all_runs(root)[:8]) or "none yet"
     raise UsageError(f"There is no run `{name}`.", action=f"Runs here: {known}.")
+
+
+def below(root: Path, name: str) -> RunFolder:
+    """The run of that name directly below `root`, for names that a page sent: none leads anywhere else.
+
+    Raises UsageError.
+    """
+    if not name:
+        raise UsageError("No run is chosen.", action="Open one from the list.")
+    path = root / name
+    if not NAME.fullmatch(name) or path.is_symlink() or not (path / "recipe.yaml").is_file():
+        raise UsageError(f"There is no run “{name}” here.", action="It may have been moved or deleted.")
+    return RunFolder(path)
 
 
 def default_root() -> Path:

@@ -66,6 +66,17 @@ def compare(
 
 
 @app.command()
+def draw(
+    root: Annotated[Path, typer.Argument(help="The folder of all runs.")],
+    idle: Annotated[float, typer.Option(min=0, help="Seconds without a request after which it ends.")] = 120.0,
+) -> None:
+    """Draw the comparisons that wait below a folder of runs, with one base kept loaded."""
+    from training.comparison import serve
+
+    serve(root, idle)
+
+
+@app.command()
 def measure(
     wanted: Annotated[str, typer.Argument(help="A JSON object: the updates to measure by run folder.")],
     reward: Annotated[str, typer.Option(help="The scorer that all runs are measured by.")] = "demo",

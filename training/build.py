@@ -20,7 +20,7 @@ from toolkit.words import WordPair
 from training import examination, learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
-from training.contracts import Conditioning, Examines
+from training.contracts import Base, Conditioning, Examines
 from training.examination import Examination
 from training.latent_cache import LatentCache
 from training.picture_batches import BATCHES
@@ -52,21 +52,27 @@ class Stage:
         )
 
 
-def stage(recipe: Recipe, device: torch.device) -> Stage:
-    """The recipe's base with a fresh LoRA on `device`."""
+def stage(recipe: Recipe, device: torch.device, base: Base | None = None) -> Stage:
+    """The recipe's base with a fresh LoRA on `device`; `base`: what `bare_base` gave, to be used again."""
     dtype = getattr(torch, recipe.training.dtype)
-    base = tables.base(recipe.base)
-    if recipe.lora.start:
-        lora_loading.start_from(
-            base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
-            strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
-        )  # fmt: skip
+    base = base or bare_base(recipe)
     encode = ConditioningCache(base.encode, folder=_kept_in("text", base.text_id), device=device)
     nothing = partial(encode.nothing, base.encode_nothing)
     policy = Policy(
         base, recipe.lora, seed=recipe.training.seed, device=device, dtype=dtype, encode_nothing=nothing
     )  # fmt: skip
     return Stage(policy, encode, nothing)
+
+
+def bare_base(recipe: Recipe) -> Base:
+    """The recipe's base on the CPU, with the LoRA it starts from and without the one to be trained."""
+    base = tables.base(recipe.base)
+    if recipe.lora.start:
+        lora_loading.start_from(
+            base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
+            strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
+        )  # fmt: skip
+    return base
 
 
 def _kept_in(kind: str, identity: str) -> Path | None:

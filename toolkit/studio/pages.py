@@ -7,7 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from toolkit.comparison_folder import Comparisons
 from toolkit.studio import theme, tokens
+from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
 from toolkit.studio.looking import Looking
 from toolkit.studio.markup import asset
@@ -35,6 +37,8 @@ def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
         RunsPage(pages, launcher)
     with pages.route("Run", "run", show_in_navbar=False):
         RunPage(pages, launcher)
+    with pages.route("Compare", "compare"):
+        ComparePage(pages, Comparisons(root))
     with pages.route("System", "system"):
         SystemPage(pages, root, CheckUps(root))
     return pages

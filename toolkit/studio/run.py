@@ -10,7 +10,7 @@ import gradio as gr
 
 from toolkit.errors import UsageError
 from toolkit.run_folder import SAMPLE, SAVE
-from toolkit.studio import frame, reading, run_markup, run_pictures, run_plots
+from toolkit.studio import before_after, frame, reading, run_markup, run_pictures, run_plots
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
@@ -50,9 +50,7 @@ class RunPage:
         }
         with gr.Row(elem_classes="run-body"):
             with gr.Column(scale=3, min_width=300):
-                parts["slider"] = frame.html(
-                    f'<figure class="compare empty"><div class="pictures">{run_pictures.GHOST}</div></figure>'
-                )
+                parts["slider"] = frame.html(before_after.to_come(""))
             with gr.Column(scale=2, min_width=280, elem_classes="run-side"):
                 parts["numbers"] = frame.html("", elem_id="numbers")
                 self.trouble = frame.html("", elem_classes="trouble")
