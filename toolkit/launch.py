@@ -75,7 +75,7 @@ def start(run: RunFolder, *, processes: int = 1, env: Mapping[str, str] | None =
 def detached(
     arguments: list[str], *, cwd: Path, log: IO[bytes], env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """A process that lives on when its parent's terminal or page closes, printing into `log`; env as in `environment`."""
+    """A process that outlives its parent's terminal or page, printing into `log`; env: of this child alone."""
     return subprocess.Popen(
         arguments,
         cwd=cwd,

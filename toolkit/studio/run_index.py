@@ -10,8 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from toolkit.run_folder import RunFolder, State
-from toolkit.studio.reading import NAME
+from toolkit.run_folder import NAME, RunFolder, State
 
 SEARCHED = ("name", "base", "method", "reward", "words")  # what of a recipe is looked through
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the quick one where it was built
