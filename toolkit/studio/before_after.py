@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.studio.markup import file_url, picture, text
+from toolkit.studio.speech import say
 
 GHOST = '<div class="ghost picture"></div>'
 
@@ -63,15 +64,16 @@ def slider(sheet: Sheet, border: str) -> str:
         f'<figure class="compare" data-key="{text(sheet.key)}" data-before="{sheet.before}" data-after="{sheet.after}">'
         f'<div class="pictures">{images}{names}<span class="border" aria-hidden="true"></span>'
         f'<input type="range" min="0" max="100" value="50" aria-label="{text(border)}"></div>'
-        f"<figcaption><label>Prompt <select data-row>{_options(sheet)}</select></label>{_side_choices(sheet)}"
-        f'<span class="looks">{_LOOKS}</span><span class="quiet">{text(sheet.facts)}</span></figcaption></figure>'
+        f"<figcaption><label>{say('Prompt')} <select data-row>{_options(sheet)}</select></label>{_side_choices(sheet)}"
+        f'<span class="looks">{_looks()}</span><span class="quiet">{text(sheet.facts)}</span></figcaption></figure>'
     )
 
 
-_LOOKS = (
-    '<button type="button" class="button small" data-toggle>Before only</button>'
-    '<button type="button" class="button small" data-zoom="1">Zoom 1×</button>'
-)
+def _looks() -> str:
+    return (
+        f'<button type="button" class="button small" data-toggle>{say("Before only")}</button>'
+        f'<button type="button" class="button small" data-zoom="1">{say("Zoom {times}×", times=1)}</button>'
+    )
 
 
 def _options(sheet: Sheet) -> str:
@@ -89,7 +91,7 @@ def _side_choices(sheet: Sheet) -> str:
         return ""
     named = [(f'<option value="{number}"', f">{text(name)}</option>") for number, name in enumerate(sheet.columns)]
     drawn = []
-    for label, side, chosen in (("Left", "before", sheet.before), ("Right", "after", sheet.after)):
+    for label, side, chosen in ((say("Left"), "before", sheet.before), (say("Right"), "after", sheet.after)):
         options = "".join(
             f"{head}{' selected' if number == chosen else ''}{tail}" for number, (head, tail) in enumerate(named)
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.studio.markup import number, text
+from toolkit.studio.speech import say
 
 WIDTH, HEIGHT = 380, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 96, 14, 28
@@ -59,16 +60,19 @@ def chart(title: str, lines: Sequence[Line], ends: tuple[str, str] | None = None
     kept = [(label, points) for label, points in kept if points]
     caption = f"<figcaption>{text(title)}</figcaption>"
     if not kept:
-        return f'<figure class="chart">{caption}<div class="blank">Nothing measured yet</div></figure>'
+        return f'<figure class="chart">{caption}<div class="blank">{say("Nothing measured yet")}</div></figure>'
     values = [y for _, points in kept for _, y in points]
     last = max(x for _, points in kept for x, _ in points) or 1.0
-    axes = _Axes(last, _ticks(min(values), max(values)), ends or ("0", f"update {last:.0f}"))
+    axes = _Axes(last, _ticks(min(values), max(values)), ends or ("0", say("update {update}", update=f"{last:.0f}")))
     drawn = [
         axes.drawn(),
         *(_curve(index, points, axes) for index, (_, points) in enumerate(kept)),
         _labels(kept, axes),
     ]
-    told = "; ".join(f"{label} from {number(points[0][1])} to {number(points[-1][1])}" for label, points in kept)
+    told = "; ".join(
+        say("{what} from {first} to {last}", what=label, first=number(points[0][1]), last=number(points[-1][1]))
+        for label, points in kept
+    )
     return (
         f'<figure class="chart">{caption}<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{text(f"{title}: {told}")}">{"".join(drawn)}</svg></figure>'

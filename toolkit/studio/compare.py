@@ -13,6 +13,7 @@ from toolkit.errors import UsageError
 from toolkit.studio import compare_markup, comparing, frame
 from toolkit.studio.comparing import Fields
 from toolkit.studio.markup import notice, problem
+from toolkit.studio.speech import say
 
 EARLIER = 12
 KEEP_ADDRESS = (
@@ -33,14 +34,14 @@ class ComparePage:
 
     def _draw(self) -> None:
         frame.rail("Compare")
-        frame.html("<h1>Compare</h1>")
+        frame.html(f"<h1>{say('Compare')}</h1>")
         self.intro = frame.html(compare_markup.intro(is_empty=False))
         with gr.Row(elem_classes="sides"):
-            self.left = self._side("Left", "left", comparing.BASE)
-            self.swap = gr.Button("⇆ Swap", elem_id="swap", scale=0, min_width=90)
-            self.right = self._side("Right", "right", None)
+            self.left = self._side(say("Left"), "left", comparing.BASE)
+            self.swap = gr.Button(f"⇆ {say('Swap')}", elem_id="swap", scale=0, min_width=90)
+            self.right = self._side(say("Right"), "right", None)
             self.strength = gr.Slider(
-                0, 2, value=1.0, step=0.05, label="Strength", buttons=[], elem_id="strength", min_width=180
+                0, 2, value=1.0, step=0.05, label=say("Strength"), buttons=[], elem_id="strength", min_width=180
             )
         self.parts: dict[str, gr.HTML] = {"standing": frame.html("", elem_id="standing", elem_classes="trouble")}
         with gr.Row(elem_classes="run-body"):
@@ -50,45 +51,55 @@ class ComparePage:
                 self._draw_wishes()
         self.parts["grid"] = frame.html(compare_markup.grid(None), elem_id="grid")
         self.parts["along"] = frame.html("", elem_id="along", elem_classes="trouble")
-        with gr.Accordion("Earlier comparisons", open=False, elem_classes="fold"):
+        with gr.Accordion(say("Earlier comparisons"), open=False, elem_classes="fold"):
             self.earlier = frame.html("", elem_id="earlier")
         self.show, self.drawn = gr.Textbox(visible=False), gr.State({})
         self.timer = gr.Timer(frame.TICK_SECONDS)
 
     def _side(self, label: str, name: str, value: str | None) -> gr.Dropdown:
         # Any text may come: what is no choice is refused in words, also in a tab that is older than the server.
-        return gr.Dropdown([("Base", comparing.BASE)], value=value, label=label, allow_custom_value=True,
+        return gr.Dropdown([(say("Base"), comparing.BASE)], value=value, label=label, allow_custom_value=True,
                            elem_id=name, min_width=180)  # fmt: skip
 
     def _draw_wishes(self) -> None:
         self.preset = gr.Radio(
-            list(comparing.PRESETS), value=comparing.SIDES, label="What to draw", elem_classes="chips", elem_id="preset"
+            [(say(label), name) for label, name in comparing.PRESETS],
+            value=comparing.SIDES,
+            label=say("What to draw"),
+            elem_classes="chips",
+            elem_id="preset",
         )
         self.prompts = gr.Textbox(
-            "", label="Prompts", info="One a line.", lines=3, max_lines=8, max_length=comparing.MOST_TEXT,
+            "", label=say("Prompts"), info=say("One a line."), lines=3, max_lines=8, max_length=comparing.MOST_TEXT,
             elem_id="prompts",
         )  # fmt: skip
         self.style = gr.Textbox(
-            "", label="Style word", info="Put before each prompt. For the matrix, empty: the run's own pair.",
+            "", label=say("Style word"),
+            info=say("Put before each prompt. For the matrix, empty: the run's own pair."),
             max_length=200, elem_id="style",
         )  # fmt: skip
         with gr.Row():
-            self.seed = gr.Number(42, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=90)
-            self.pictures = gr.Number(1, label="Pictures each", precision=0, minimum=1, maximum=8, min_width=90)
-        with gr.Accordion("All settings", open=False, elem_classes="settings"):
+            self.seed = gr.Number(42, label=say("Seed"), precision=0, minimum=0, elem_id="seed", min_width=90)
+            self.pictures = gr.Number(1, label=say("Pictures each"), precision=0, minimum=1, maximum=8, min_width=90)
+        with gr.Accordion(say("All settings"), open=False, elem_classes="settings"):
             with gr.Row():
-                self.steps = gr.Number(20, label="Steps", precision=0, minimum=1, maximum=100, min_width=90)
+                self.steps = gr.Number(20, label=say("Steps"), precision=0, minimum=1, maximum=100, min_width=90)
                 self.guidance = gr.Number(
-                    None, label="Guidance", info="Empty: as the run's previews.", minimum=0, maximum=50, min_width=90
+                    None,
+                    label=say("Guidance"),
+                    info=say("Empty: as the run's previews."),
+                    minimum=0,
+                    maximum=50,
+                    min_width=90,
                 )
             self.others = gr.Dropdown(
-                [], value=[], multiselect=True, allow_custom_value=True, label="And beside them", elem_id="others"
+                [], value=[], multiselect=True, allow_custom_value=True, label=say("And beside them"), elem_id="others"
             )
         self.trouble = frame.html("", elem_classes="trouble", elem_id="trouble")
         with gr.Row(elem_classes="actions"):
-            self.stop = gr.Button("Stop", visible=False, elem_id="stop", scale=0, min_width=90)
-            self.retry = gr.Button("Draw the rest", visible=False, elem_id="retry", scale=0, min_width=130)
-            self.go = gr.Button("Draw", variant="primary", elem_id="draw", scale=0, min_width=120)
+            self.stop = gr.Button(say("Stop"), visible=False, elem_id="stop", scale=0, min_width=90)
+            self.retry = gr.Button(say("Draw the rest"), visible=False, elem_id="retry", scale=0, min_width=130)
+            self.go = gr.Button(say("Draw"), variant="primary", elem_id="draw", scale=0, min_width=120)
 
     def _wire(self) -> None:
         fields = [
@@ -206,4 +217,4 @@ class ComparePage:
             self._comparisons.stop(name)
         except UsageError as error:
             return problem(error)
-        return notice("quiet", "It ends after the picture it is at.")
+        return notice("quiet", say("It ends after the picture it is at."))

@@ -18,10 +18,13 @@ from toolkit.run_folder import all_runs
 from toolkit.studio import reading, run_pictures
 from toolkit.studio.before_after import Row, Sheet
 from toolkit.studio.reading import View
+from toolkit.studio.speech import phrase, say
 
 BASE = "base"
 SIDES, SWEEP, WORDS = "sides", "sweep", "words"
-PRESETS = (("Side by side", SIDES), ("Strength sweep", SWEEP), ("LoRA × style word", WORDS))
+PRESETS = (
+    (phrase("Side by side"), SIDES), (phrase("Strength sweep"), SWEEP), (phrase("LoRA × style word"), WORDS),
+)  # fmt: skip
 MOST_RUNS = 50  # that can be chosen; older ones can be typed
 MOST_TEXT = 10_000  # characters of all prompts together
 FIRST_PROMPTS = 3
@@ -46,11 +49,11 @@ class Fields:
 
 def choices(root: Path) -> list[tuple[str, str]]:
     """(label, value) of all that can be put on a side: the base, then each run's LoRA and checkpoints."""
-    found = [("Base", BASE)]
+    found = [(say("Base"), BASE)]
     for run in all_runs(root)[:MOST_RUNS]:
         view = reading.view(run)
         if view.lora_files and not view.kept_base:
-            kept = f" · best, update {view.best}" if view.best else ""
+            kept = say(" · best, update {update}", update=view.best) if view.best else ""
             found.append((f"{run.name}{kept}", run.name))
         found += [(f"{run.name} @{update}", f"{run.name}@{update}") for update in reversed(comparison.playable(run))]
     return found
@@ -80,14 +83,17 @@ def _first_prompts(view: View) -> list[str]:
 def wanted(root: Path, given: Fields) -> Comparison:
     """The comparison that the fields ask for. Raises UsageError about the first thing that is wrong with them."""
     if not given.right:
-        raise UsageError("Nothing is chosen on the right.", action="Choose a run, or one of its checkpoints.")
+        raise UsageError(say("Nothing is chosen on the right."), action=say("Choose a run, or one of its checkpoints."))
     if len(str(given.prompts)) > MOST_TEXT:
-        raise UsageError(f"These prompts are longer than {MOST_TEXT:,} characters.", action="Take some out.")
+        raise UsageError(
+            say("These prompts are longer than {count} characters.", count=f"{MOST_TEXT:,}"),
+            action=say("Take some out."),
+        )
     if not isinstance(given.others or [], Sequence) or len(given.others or []) > MOST_PICTURES:
-        raise UsageError("These are too many choices.", action="Take some out.")
+        raise UsageError(say("These are too many choices."), action=say("Take some out."))
     lines = [line.strip() for line in str(given.prompts).splitlines() if line.strip()]
     if not lines:
-        raise UsageError("There is no prompt.", action="Write one a line.")
+        raise UsageError(say("There is no prompt."), action=say("Write one a line."))
     return comparison.check(
         columns=columns(root, given), prompts=lines, seed=given.seed, pictures=given.pictures,
         steps=given.steps, guidance_scale=given.guidance_scale,
@@ -104,7 +110,7 @@ def columns(root: Path, given: Fields) -> list[dict[str, Any]]:
         said = ("", style) if style else ("", *_words(root, right))
         return [_column(side, given.strength, word) for word in said for side in (left, right)]
     if given.preset != SIDES:
-        raise UsageError("This is no kind of comparison.", action="Choose one of the three.")
+        raise UsageError(say("This is no kind of comparison."), action=say("Choose one of the three."))
     chosen = [left, right, *(comparison.column(str(other)) for other in given.others or ())]
     return [_column(each, given.strength, style) for each in chosen]
 
@@ -118,7 +124,7 @@ def _words(root: Path, chosen: Column) -> tuple[str, str]:
     """The pair that a run was trained with."""
     view = reading.view(reading.find(root, chosen.run))
     if view.recipe is None or not view.recipe.words:
-        raise UsageError("This run was trained without words.", action="Write a style word of your own.")
+        raise UsageError(say("This run was trained without words."), action=say("Write a style word of your own."))
     pair = view.recipe.words[0]
     return pair.positive, pair.negative
 
@@ -153,15 +159,22 @@ def drawn(folder: ComparisonFolder, request: Request) -> Sheet:
         rows.append(
             Row(
                 asked.prompts[prompt],
-                f"seed {asked.seed_of(number)}",
+                say("seed {seed}", seed=asked.seed_of(number)),
                 [_there(folder.picture(request, cell)) for cell in cells],
                 [_there(folder.clip(request, cell)) for cell in cells],
             )
         )
     strengths = {c.strength for c in asked.columns if c.run}
-    strength = f"strength {strengths.pop():g} · " if len(strengths) == 1 else ""
-    facts = f"{strength}{asked.steps} steps · guidance {asked.guidance_scale:g}"
-    return Sheet(folder.name, [c.label for c in asked.columns], rows, facts, after=_first_as_trained(asked))
+    facts = [say("strength {strength}", strength=f"{strengths.pop():g}")] if len(strengths) == 1 else []
+    facts.append(say("{count} steps", count=asked.steps))
+    facts.append(say("guidance {scale}", scale=f"{asked.guidance_scale:g}"))
+    return Sheet(
+        folder.name,
+        [_named(c, c.label) for c in asked.columns],
+        rows,
+        " · ".join(facts),
+        after=_first_as_trained(asked),
+    )
 
 
 def _first_as_trained(asked: Comparison) -> int:
@@ -186,16 +199,23 @@ def previews(root: Path, given: Fields) -> Sheet | None:
         return None
     updates = [_update(view, side) for view, side in zip(views, (left, right), strict=True)]
     seed = views[1].recipe.training.seed if views[1].recipe else 0
-    halves = [
-        run_pictures.sheet(view, [update], f"seed {seed} · strength 1 · the run's previews")
-        for view, update in zip(views, updates, strict=True)
-    ]
+    facts = " · ".join(
+        (say("seed {seed}", seed=seed), say("strength {strength}", strength=1), say("the run's previews"))
+    )
+    halves = [run_pictures.sheet(view, [update], facts) for view, update in zip(views, updates, strict=True)]
     both = [
         replace(row, pictures=[*row.pictures, *other.pictures])
         for row, other in zip(halves[0].rows, halves[1].rows, strict=False)
     ]
-    joined = Sheet(f"{left.choice} {right.choice}", [left.choice, right.choice], both, halves[1].facts)
+    joined = Sheet(
+        f"{left.choice} {right.choice}", [_named(side, side.choice) for side in (left, right)], both, halves[1].facts
+    )
     return joined if joined.laid else None
+
+
+def _named(column: Column, label: str) -> str:
+    """A column's label, the base's in the visitor's language."""
+    return label if column.run else say("base") + label.removeprefix(BASE)
 
 
 def _previewed(view: View) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 import gradio as gr
 
 from toolkit.studio.markup import asset, text
+from toolkit.studio.speech import LANGUAGES, TAGS, phrase, say
 
 TICK_SECONDS = 2.0
 PAGES = (
-    ("Start", "./"), ("Words", "./words"), ("Runs", "./runs"), ("Compare", "./compare"), ("System", "./system"),
+    (phrase("Start"), "./"), (phrase("Words"), "./words"), (phrase("Runs"), "./runs"),
+    (phrase("Compare"), "./compare"), (phrase("System"), "./system"),
 )  # fmt: skip
 
 html = partial(gr.HTML, apply_default_css=False, js_on_load=None)
@@ -29,8 +31,8 @@ def rail(here: str) -> None:
     gr.Navbar(visible=False)
     links = "".join(_link(name, url, is_here=name == here) for name, url in PAGES)
     html(
-        f'<a class="skip" href="#content">Skip to content</a><nav class="rail" aria-label="Pages">'
-        f'<a class="brand" href="./">{asset("mark.svg")}<b>Palate</b></a>{links}</nav>'
+        f'<a class="skip" href="#content">{say("Skip to content")}</a><nav class="rail" aria-label="{say("Pages")}">'
+        f'<a class="brand" href="./">{asset("mark.svg")}<b>Palate</b></a>{links}{_switch()}</nav>'
         '<p class="unseen" role="status" aria-live="polite" id="spoken"></p><div id="content" tabindex="-1"></div>',
         elem_classes="rail-holder",
     )
@@ -38,7 +40,16 @@ def rail(here: str) -> None:
 
 def _link(name: str, url: str, *, is_here: bool) -> str:
     here = ' aria-current="page"' if is_here else ""
-    return f'<a href="{url}"{here}>{icon(name)}<span>{text(name)}</span></a>'
+    return f'<a href="{url}"{here}>{icon(name)}<span>{text(say(name))}</span></a>'
+
+
+def _switch() -> str:
+    """A button per language; the stylesheet shows the other one, the script keeps the choice."""
+    return "".join(
+        f'<button type="button" class="language" data-language="{key}" lang="{TAGS[key]}">{icon("Language")}'
+        f"<span>{name}</span></button>"
+        for key, name in LANGUAGES.items()
+    )
 
 
 def icon(name: str) -> str:
@@ -48,6 +59,7 @@ def icon(name: str) -> str:
         "Words": '<path d="M3 6h8v5H7l-3 3v-3H3zM13 9h4v5h-1v2l-2-2h-4"/>',
         "Compare": '<path d="M10 3v14M4 6h3v8H4zM13 6h3v8h-3z"/>',
         "Runs": '<path d="M4 5h12M4 10h12M4 15h7"/>',
+        "Language": '<path d="M3 10h14M10 3c5 4 5 10 0 14c-5-4-5-10 0-14M10 3a7 7 0 1 0 .01 0"/>',
         "System": '<path d="M3 5h14v9H3zM7 17h6M10 14v3"/>',
     }
     return f'<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">{shapes[name]}</svg>'

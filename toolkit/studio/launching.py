@@ -16,6 +16,7 @@ from toolkit.queue_worker import POLL_SECONDS, Worker
 from toolkit.run_folder import QUEUED, RunFolder
 from toolkit.run_queue import Queue, line
 from toolkit.studio import reading, recipe_form
+from toolkit.studio.speech import say
 
 REMEMBERED = 1000
 
@@ -101,7 +102,9 @@ class Launcher:
     def act(self, what: str, name: str) -> None:
         """One of `actions` on a run of this folder."""
         if what not in self.actions:
-            raise UsageError(f"“{what}” is nothing that can be done to a run.", action="Reload the page.")
+            raise UsageError(
+                say("“{what}” is nothing that can be done to a run.", what=what), action=say("Reload the page.")
+            )
         self.actions[what](reading.find(self.root, name).name)
 
     def resume(self, name: str) -> None:
@@ -130,7 +133,9 @@ class Launcher:
     def _shift(self, name: str, places: int) -> None:
         waiting = [entry.name for entry in line(self.queue.entries())]
         if name not in waiting:
-            raise UsageError(f"“{name}” waits no longer.", action="The list shows how it stands now.")
+            raise UsageError(
+                say("“{name}” waits no longer.", name=name), action=say("The list shows how it stands now.")
+            )
         self.queue.move(name, waiting.index(name) + 1 + places)
 
     def _entry(self, name: str) -> Entry | None:
@@ -144,7 +149,7 @@ class Launcher:
         """Ask a run at work for pictures or a checkpoint. Raises UsageError when there is none, or it has ended."""
         run = reading.find(self.root, name)
         if not run.state().is_active:
-            raise UsageError("The run has ended: nothing can be asked of it.", action="Resume it first.")
+            raise UsageError(say("The run has ended: nothing can be asked of it."), action=say("Resume it first."))
         run.request(wish)
 
     def start_after_restart(self, wanted: bool) -> None:

@@ -15,11 +15,12 @@ from toolkit.favourites import Favourites
 from toolkit.picture_sets import PictureSet
 from toolkit.studio import recipe_form, words_markup
 from toolkit.studio.markup import notice, problem
+from toolkit.studio.speech import phrase, say, told
 from toolkit.word_scorer import ScorerError, WordScorer
 from toolkit.words import WordPair
 
 REWARDS = "rewards"
-SOURCES = {"demo": "The demo's", "runs": "My runs'", "folder": "A folder of mine"}
+SOURCES = {"demo": phrase("The demo's"), "runs": phrase("My runs'"), "folder": phrase("A folder of mine")}
 LONGEST_PLACE = 4096  # characters of a folder's path
 
 
@@ -73,7 +74,7 @@ class Looking:
     def look(self, wanted: Wanted) -> Seen:
         """Everything at once. Never blocks; what takes time is asked for and drawn as a blank meanwhile."""
         if wanted.reward not in [name for _, name in rewards()]:
-            return Seen(notice("watch", "There is no such reward."), "", None, "", "", "", is_coming=False)
+            return Seen(notice("watch", say("There is no such reward.")), "", None, "", "", "", is_coming=False)
         kept, trouble = self._kept()
         library, library_comes = self._library(wanted, kept)
         listed = words_markup.library(library, kept, trouble)
@@ -94,7 +95,7 @@ class Looking:
         try:
             pair = Wanted(positive, negative, "", "", "", measure_all=False).pair()
             if pair is None:
-                raise UsageError("There is no pair yet.", action="Type two words.")
+                raise UsageError(say("There is no pair yet."), action=say("Type two words."))
             is_kept = str(pair) in [str(one) for one in self.favourites.read()]
             (self.favourites.remove if is_kept else self.favourites.add)(pair)
         except UsageError as error:
@@ -138,7 +139,7 @@ class Looking:
         try:
             found = self.scorer.cosines([pair, *others], reward=wanted.reward)
         except ScorerError as error:
-            return notice("quiet", str(error)), False
+            return notice("quiet", told(str(error))), False
         beside = None if found is None else sorted(zip(found[0][1:], others, strict=True), key=lambda one: -one[0])
         return words_markup.cosines(beside, len(others)), found is None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from toolkit.errors import PalateError
+from toolkit.studio.speech import say, told
 from toolkit.words import WordPair
 
 # Gradio's HTML component treats these as its template language.
@@ -49,7 +50,7 @@ def run_url(name: str) -> str:
 
 def notice(tone: str, sentence: str, details: str = "") -> str:
     """A sentence with a state: tone is good, watch, bad or quiet. `details` are folded."""
-    folded = f"<details><summary>Details</summary><pre>{text(details)}</pre></details>" if details else ""
+    folded = f"<details><summary>{say('Details')}</summary><pre>{text(details)}</pre></details>" if details else ""
     role = ' role="alert"' if tone == "bad" else ""
     return f'<div class="notice {tone}"{role}>{sign(tone)}<div><p>{prose(sentence)}</p>{folded}</div></div>'
 
@@ -57,8 +58,8 @@ def notice(tone: str, sentence: str, details: str = "") -> str:
 def problem(error: PalateError) -> str:
     """An expected failure: what happened first, then cause and action."""
     rest = " ".join(part for part in (error.cause, error.action) if part)
-    more = f'<p class="quiet">{prose(rest)}</p>' if rest else ""
-    return f'<div class="notice bad" role="alert">{sign("bad")}<div><p>{prose(error.what)}</p>{more}</div></div>'
+    more = f'<p class="quiet">{prose(told(rest))}</p>' if rest else ""
+    return f'<div class="notice bad" role="alert">{sign("bad")}<div><p>{prose(told(error.what))}</p>{more}</div></div>'
 
 
 SIGNS = {"good": "✓", "watch": "▲", "bad": "✕", "quiet": "·"}
@@ -73,7 +74,7 @@ def word_chips(words: Iterable[WordPair]) -> str:
     """Each pair as a filled and an outlined chip."""
     return "".join(
         f'<span class="pair"><span class="chip more">{text(pair.positive)}</span>'
-        f'<span class="quiet"> over </span><span class="chip less">{text(pair.negative)}</span></span>'
+        f'<span class="quiet"> {say("over")} </span><span class="chip less">{text(pair.negative)}</span></span>'
         for pair in words
     )
 
@@ -91,16 +92,18 @@ def number(value: float | None, digits: int = 2) -> str:
 def duration(seconds: float) -> str:
     """`40 s`, `3 min`, `2 h 5 min`."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return say("{seconds} s", seconds=max(1, round(seconds)))
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return say("{minutes} min", minutes=minutes)
+    return say("{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
 
 
 def copyable(title: str, content: str) -> str:
     """Text with a copy button."""
     return (
         f'<div class="copyable"><p><b>{text(title)}</b> '
-        '<button type="button" class="button small" data-copy>Copy</button></p>'
+        f'<button type="button" class="button small" data-copy>{say("Copy")}</button></p>'
         f'<pre tabindex="0" aria-label="{text(title)}">{text(content)}</pre></div>'
     )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from toolkit.comparison_folder import Comparisons
-from toolkit.studio import theme, tokens
+from toolkit.studio import speech, theme, tokens
 from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
+from toolkit.studio.listening import Listening
 from toolkit.studio.looking import Looking
 from toolkit.studio.markup import asset
 from toolkit.studio.run import RunPage
@@ -29,18 +32,19 @@ def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
     launcher, scorer = Launcher(root), scorer or WordScorer()
     launcher.open_session()
     looking = Looking(root, scorer)
-    with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
-        StartPage(pages, launcher, scorer, looking.favourites)
-    with pages.route("Words", "words"):
-        WordsPage(pages, looking)
-    with pages.route("Runs", "runs"):
-        RunsPage(pages, launcher)
-    with pages.route("Run", "run", show_in_navbar=False):
-        RunPage(pages, launcher)
-    with pages.route("Compare", "compare"):
-        ComparePage(pages, Comparisons(root))
-    with pages.route("System", "system"):
-        SystemPage(pages, root, CheckUps(root))
+    with speech.unspoken():
+        with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
+            StartPage(pages, launcher, scorer, looking.favourites)
+        with pages.route("Words", "words"):
+            WordsPage(pages, looking)
+        with pages.route("Runs", "runs"):
+            RunsPage(pages, launcher)
+        with pages.route("Run", "run", show_in_navbar=False):
+            RunPage(pages, launcher)
+        with pages.route("Compare", "compare"):
+            ComparePage(pages, Comparisons(root))
+        with pages.route("System", "system"):
+            SystemPage(pages, root, CheckUps(root))
     return pages
 
 
@@ -49,7 +53,15 @@ def look() -> dict[str, Any]:
     return {
         "theme": theme.theme(),
         # In the head and not as `css`: Gradio rewrites that, and loses media queries about the page itself.
-        "head": f"<style>{tokens.css()}{asset('style.css')}</style><script>{asset('studio.js')}</script>",
+        "head": f"<style>{tokens.css()}{asset('style.css')}</style><script>{_words()}{asset('studio.js')}</script>",
         "favicon_path": MARK,
         "footer_links": [],
+        "app_kwargs": {"middleware": [Middleware(Listening)]},
     }
+
+
+def _words() -> str:
+    """What the pages' script says, for its own `say`."""
+    with speech.unspoken():
+        said = {sentence: speech.say(sentence) for sentence in speech.script_sentences()}
+    return f"window.palateWords = {json.dumps(said, ensure_ascii=False)};"

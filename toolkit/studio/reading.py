@@ -15,6 +15,7 @@ from toolkit.event_reader import Event, EventReader
 from toolkit.loras.convert import readers
 from toolkit.recipe import Recipe
 from toolkit.run_folder import CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, STOPPED, Preview, RunFolder, State
+from toolkit.studio.speech import say
 
 LOG_LINES, LOG_BYTES, SEARCHED_BYTES = 200, 200_000, 8_000_000
 find = run_folder.below
@@ -134,7 +135,7 @@ class View:
 
     def prompt(self, index: int) -> str:
         """One preview's prompt, or its number when the list is gone."""
-        return self.prompts[index] if index < len(self.prompts) else f"prompt {index + 1}"
+        return self.prompts[index] if index < len(self.prompts) else say("prompt {number}", number=index + 1)
 
     @cached_property
     def lora_files(self) -> list[Path]:
@@ -166,7 +167,7 @@ class View:
 
     @property
     def sentence(self) -> str:
-        """The one sentence that says how things stand."""
+        """The one sentence that says how things stand, in English: it goes into diagnostics as well."""
         if self.trouble:
             return self.trouble
         if self.state.status in (DONE, STOPPED) and self.verdict:

@@ -15,27 +15,28 @@ import yaml
 from toolkit import catalogue, recipe
 from toolkit.errors import UsageError
 from toolkit.recipe import Recipe
+from toolkit.studio.speech import phrase, say
 
 Tree = dict[str, Any]
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
-BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
+BUDGETS = {phrase("A look"): 20, phrase("Short"): 50, phrase("Full"): 100}
 METHOD_LABELS = {
     "align_prop": "AlignProp", "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO",
     "direct_align": "Direct-Align", "dmpo": "DMPO", "dpo": "DPO", "dpo_cm": "DPO-C&M", "draft": "DRaFT",
     "drtune": "DRTune", "dspo": "DSPO", "flow_bp": "FlowBP", "flow_grpo": "Flow-GRPO", "inpo": "InPO", "ipo": "IPO",
-    "kto": "KTO", "latent_reward": "Latent reward", "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO",
-    "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": "Plain fine-tuning", "sipo": "SIPO", "smpo": "SmPO",
+    "kto": "KTO", "latent_reward": phrase("Latent reward"), "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO",
+    "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": phrase("Plain fine-tuning"), "sipo": "SIPO", "smpo": "SmPO",
     "srpo": "SRPO",
 }  # fmt: skip
 BASE_LABELS = {
-    "cogvideox": "CogVideoX", "demo": "Demo, 64 × 64", "flux": "FLUX.1", "flux2": "FLUX.2", "hunyuan_dit": "HunyuanDiT",
+    "cogvideox": "CogVideoX", "demo": phrase("Demo, 64 × 64"), "flux": "FLUX.1", "flux2": "FLUX.2", "hunyuan_dit": "HunyuanDiT",
     "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5", "sdxl": "SDXL",
     "wan": "Wan 2.1", "z_image": "Z-Image",
 }  # fmt: skip
 
 REWARD_LABELS = {
-    "clip": "CLIP", "demo": "Demo", "demo_second": "Demo, second", "hpsv21": "HPSv2.1", "image_reward": "ImageReward",
-    "mixture": "Mixture", "pickscore": "PickScore", "remote": "Remote", "siglip": "SigLIP",
+    "clip": "CLIP", "demo": phrase("Demo"), "demo_second": phrase("Demo, second"), "hpsv21": "HPSv2.1", "image_reward": "ImageReward",
+    "mixture": phrase("Mixture"), "pickscore": "PickScore", "remote": phrase("Remote"), "siglip": "SigLIP",
 }  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def reward(content: str) -> str:
 def label(kind: str, name: str) -> str:
     """A table entry's name as a creator writes it."""
     known = {"methods": METHOD_LABELS, "bases": BASE_LABELS, "rewards": REWARD_LABELS}.get(kind, {})
-    return known.get(name, name.replace("_", " "))
+    return say(known[name]) if name in known else name.replace("_", " ")
 
 
 def choices(kind: str) -> list[tuple[str, str]]:
@@ -171,13 +172,15 @@ def _load(content: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(
-            f"The YAML cannot be read at line {line}: {error.problem}.",
-            action="Check that line's indentation and colons.",
+            say("The YAML cannot be read at line {line}: {problem}.", line=line, problem=error.problem),
+            action=say("Check that line's indentation and colons."),
         ) from error
     except yaml.YAMLError as error:
-        raise UsageError("The YAML cannot be read.", cause=str(error), action="Check it for odd characters.") from error
+        raise UsageError(
+            say("The YAML cannot be read."), cause=str(error), action=say("Check it for odd characters.")
+        ) from error
     if not isinstance(tree, dict):
-        raise UsageError("A recipe is a list of `key: value` lines.", action="Start from the ready one.")
+        raise UsageError(say("A recipe is a list of `key: value` lines."), action=say("Start from the ready one."))
     return tree
 
 

@@ -14,6 +14,7 @@ from toolkit.studio import before_after, frame, reading, run_markup, run_picture
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
+from toolkit.studio.speech import phrase, say
 
 # Each part of the page and who draws it; a part is sent again only when it looks different.
 PARTS: Mapping[str, Callable[[View], str]] = {
@@ -29,9 +30,11 @@ PARTS: Mapping[str, Callable[[View], str]] = {
     "repeat": run_markup.repeat,
     "spoken": run_markup.spoken,
 }
-WISHES = {SAMPLE: "Sample now", SAVE: "Save now"}
+WISHES = {SAMPLE: phrase("Sample now"), SAVE: phrase("Save now")}
 MOST_SEARCHED = 200  # characters
-FOLDED = {"plots": "Plots", "log": "Log", "files": "Files", "repeat": "Repeat this run"}
+FOLDED = {
+    "plots": phrase("Plots"), "log": phrase("Log"), "files": phrase("Files"), "repeat": phrase("Repeat this run"),
+}  # fmt: skip
 
 
 class RunPage:
@@ -58,23 +61,27 @@ class RunPage:
                 parts["download"] = frame.html("", elem_id="download")
                 with gr.Row(elem_classes="run-buttons"):
                     self.wishes = {
-                        wish: gr.Button(label, visible=False, elem_id=wish, scale=0, min_width=110)
+                        wish: gr.Button(say(label), visible=False, elem_id=wish, scale=0, min_width=110)
                         for wish, label in WISHES.items()
                     }
-                    self.stop = gr.Button("Stop and keep best", visible=False, elem_id="stop", scale=0, min_width=170)
+                    self.stop = gr.Button(
+                        say("Stop and keep best"), visible=False, elem_id="stop", scale=0, min_width=170
+                    )
                     self.resume = gr.Button(
-                        "Resume", variant="primary", visible=False, elem_id="resume", scale=0, min_width=120
+                        say("Resume"), variant="primary", visible=False, elem_id="resume", scale=0, min_width=120
                     )
                 with gr.Column(visible=False, elem_classes="confirm", elem_id="confirm") as self.confirm:
                     self.question = frame.html("")
                     with gr.Row():
-                        self.yes = gr.Button("Stop now", variant="stop", elem_id="stop-yes", scale=0, min_width=120)
-                        self.no = gr.Button("Go on", elem_id="stop-no", scale=0, min_width=100)
+                        self.yes = gr.Button(
+                            say("Stop now"), variant="stop", elem_id="stop-yes", scale=0, min_width=120
+                        )
+                        self.no = gr.Button(say("Go on"), elem_id="stop-no", scale=0, min_width=100)
         parts["grid"] = frame.html("", elem_id="grid")
         for name, title in FOLDED.items():
-            with gr.Accordion(title, open=name == "plots", elem_classes="fold"):
+            with gr.Accordion(say(title), open=name == "plots", elem_classes="fold"):
                 if name == "log":
-                    self.search = gr.Textbox(label="Search the log", placeholder="warning", elem_id="log-search")
+                    self.search = gr.Textbox(label=say("Search the log"), placeholder="warning", elem_id="log-search")
                     self.found = frame.html("", elem_id="log-found", elem_classes="copyable")
                 parts[name] = frame.html("", elem_id=name)
         parts["spoken"] = frame.html("")
@@ -110,13 +117,13 @@ class RunPage:
         try:
             run = reading.find(self._launcher.root, name)
         except UsageError as error:
-            to_runs = '<a class="button primary" href="./runs">All runs</a>'
+            to_runs = f'<a class="button primary" href="./runs">{say("All runs")}</a>'
             missing = {
                 "head": f'<div class="run-missing">{problem(error)}{to_runs}</div>',
                 "stop": False,
                 "resume": False,
                 "resume_first": False,
-                "resume_word": "Resume",
+                "resume_word": say("Resume"),
             }
             return self._changed(dict.fromkeys(PARTS, "") | missing, drawn, ("missing", name))
         stamp = reading.signature(run)
@@ -127,7 +134,7 @@ class RunPage:
         content["stop"] = view.state.is_active and bool(view.state.pid) and not run.stop_file.exists()
         content["resume"] = view.can_resume
         content["resume_first"] = not view.lora_files  # one main action a page
-        content["resume_word"] = "Start next" if view.is_waiting else "Resume"
+        content["resume_word"] = say("Start next") if view.is_waiting else say("Resume")
         return self._changed(content, drawn, stamp)
 
     def _changed(self, content: dict[str, Any], drawn: dict[str, Any], stamp: tuple[object, ...]) -> list[Any]:
@@ -151,11 +158,11 @@ class RunPage:
         except UsageError as error:
             return gr.update(visible=True), problem(error)
         kept = view.run.checkpoint_updates()
-        sentence = "The run ends at its next update, measures once more and writes its LoRA from the best checkpoint. "
-        sentence += (
-            f"Saved so far: up to update {kept[-1]}. Resume can go on later." if kept else "Nothing is saved yet."
-        )
-        return gr.update(visible=True), notice("quiet", sentence)
+        ends = say("The run ends at its next update, measures once more and writes its LoRA from the best checkpoint.")
+        if not kept:
+            return gr.update(visible=True), notice("quiet", f"{ends} {say('Nothing is saved yet.')}")
+        saved = say("Saved so far: up to update {update}. Resume can go on later.", update=kept[-1])
+        return gr.update(visible=True), notice("quiet", f"{ends} {saved}")
 
     def request_stop(self, name: str) -> tuple[Any, str]:
         """Ask the run to end."""

@@ -34,20 +34,21 @@ from toolkit.studio.markup import (
     word_chips,
 )  # fmt: skip
 from toolkit.studio.reading import View
+from toolkit.studio.speech import phrase, say, told
 
 # status → (shape, word, tone)
 STATUS: Mapping[str, tuple[str, str, str]] = {
-    QUEUED: ("◌", "queued", "quiet"),
-    RUNNING: ("●", "running", "accent"),
-    DONE: ("✓", "done", "good"),
-    STOPPED: ("■", "stopped", "quiet"),
-    INTERRUPTED: ("!", "interrupted", "watch"),
-    FAILED: ("✕", "failed", "bad"),
-    PAUSED: ("‖", "paused", "quiet"),
-    CANCELLED: ("⊘", "cancelled", "quiet"),
-    STARTING: ("◌", "starting", "accent"),
+    QUEUED: ("◌", phrase("queued"), "quiet"),
+    RUNNING: ("●", phrase("running"), "accent"),
+    DONE: ("✓", phrase("done"), "good"),
+    STOPPED: ("■", phrase("stopped"), "quiet"),
+    INTERRUPTED: ("!", phrase("interrupted"), "watch"),
+    FAILED: ("✕", phrase("failed"), "bad"),
+    PAUSED: ("‖", phrase("paused"), "quiet"),
+    CANCELLED: ("⊘", phrase("cancelled"), "quiet"),
+    STARTING: ("◌", phrase("starting"), "accent"),
 }
-ENDING = {PAUSED: "pausing", CANCELLED: "cancelling"}
+ENDING = {PAUSED: phrase("pausing"), CANCELLED: phrase("cancelling")}
 
 
 @dataclass(frozen=True)
@@ -63,31 +64,35 @@ class Measure:
 
 
 MEASURES = (
-    Measure("reward", "Taste", "The trained reward, positive minus negative word, on validation prompts. Rises."),
-    Measure("second", "Second reward", "A scorer that is not trained on. Healthy: it rises along with the taste."),
     Measure(
-        "recall",
-        "Still the subject",
-        "How often the subject is found among the first five. Healthy: like the base.",
-        True,
+        "reward", phrase("Taste"),
+        phrase("The trained reward, positive minus negative word, on validation prompts. Rises."),
     ),
     Measure(
-        "diversity", "Diversity", "How different the pictures are, beside the base. Healthy: above 88 %.", True, True
+        "second", phrase("Second reward"),
+        phrase("A scorer that is not trained on. Healthy: it rises along with the taste."),
     ),
     Measure(
-        "held_out_accuracy",
-        "Held-out pairs",
-        "Pairs never trained on that are told apart rightly. Healthy: rises from 50 %, like the trained ones'.",
-        percent=True,
-        everywhere=False,
+        "recall", phrase("Still the subject"),
+        phrase("How often the subject is found among the first five. Healthy: like the base."), percent=True,
     ),
-)
+    Measure(
+        "diversity", phrase("Diversity"),
+        phrase("How different the pictures are, beside the base. Healthy: above 88 %."), percent=True, relative=True,
+    ),
+    Measure(
+        "held_out_accuracy", phrase("Held-out pairs"),
+        phrase("Pairs never trained on that are told apart rightly. Healthy: rises from 50 %, like the trained ones'."),
+        percent=True, everywhere=False,
+    ),
+)  # fmt: skip
 GUARD_LABELS = {
-    "words": "words", "second": "second reward", "recall": "subject", "diversity": "diversity",
-    "saturation": "colour", "brightness": "brightness", "clipped": "burnt pixels", "texture": "texture",
+    "words": phrase("words"), "second": phrase("second reward"), "recall": phrase("subject"),
+    "diversity": phrase("diversity"), "saturation": phrase("colour"), "brightness": phrase("brightness"),
+    "clipped": phrase("burnt pixels"), "texture": phrase("texture"),
 }  # fmt: skip
 Values = Mapping[str, float | None]
-WISHED = {SAMPLE: "pictures", SAVE: "a checkpoint that is kept"}
+WISHED = {SAMPLE: phrase("pictures"), SAVE: phrase("a checkpoint that is kept")}
 TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
 
 
@@ -98,8 +103,8 @@ def status_chip(view: View, entry: Entry | None = None) -> str:
     if view.state.is_active and entry and entry.wish in ENDING:
         shape, word, tone = "◐", ENDING[entry.wish], "watch"
     elif view.state.is_active and view.run.stop_file.exists():
-        shape, word, tone = "◐", "stopping", "watch"
-    return f'<span class="status {tone}"><span aria-hidden="true">{shape}</span> {text(word)}</span>'
+        shape, word, tone = "◐", phrase("stopping"), "watch"
+    return f'<span class="status {tone}"><span aria-hidden="true">{shape}</span> {text(say(word))}</span>'
 
 
 def head(view: View) -> str:
@@ -121,8 +126,8 @@ def _progress(view: View) -> str:
     if not view.state.is_active:
         return ""
     left = view.seconds_left
-    ending = f"about {duration(left)} left" if left is not None else "estimating the time"
-    label = f"{view.update} of {view.updates} updates"
+    ending = say("about {time} left", time=duration(left)) if left is not None else say("estimating the time")
+    label = say("{done} of {all} updates", done=view.update, all=view.updates)
     return (
         f'<p class="progress-line"><progress max="{max(1, view.updates)}" value="{view.update}" '
         f'aria-label="{label}"></progress><span class="quiet">{ending}</span></p>'
@@ -131,30 +136,30 @@ def _progress(view: View) -> str:
 
 def _sentence(view: View) -> str:
     if view.trouble:
-        return notice("bad", "This run's recipe cannot be read.", view.trouble)
+        return notice("bad", say("This run's recipe cannot be read."), told(view.trouble))
+    sentence = told(view.sentence)
     if view.state.status == FAILED:
-        return notice("bad", view.sentence, reading.log_tail(view.run))
+        return notice("bad", sentence, reading.log_tail(view.run))
     if view.state.status == INTERRUPTED:
-        return notice("watch", view.sentence)
+        return notice("watch", sentence)
     tone = "watch" if view.verdict and view.verdict.get("alarms") else "quiet"
-    return notice(tone, view.sentence) if tone == "watch" else f'<p class="verdict">{prose(view.sentence)}</p>'
+    return notice(tone, sentence) if tone == "watch" else f'<p class="verdict">{prose(sentence)}</p>'
 
 
 def numbers(view: View) -> str:
     """From → to of what matters, then the guards as sentences."""
     if not view.checks:
         blocks = "".join(
-            f'<div class="number"><dt>{m.label}</dt><dd><span class="ghost"></span></dd></div>'
+            f'<div class="number"><dt>{say(m.label)}</dt><dd><span class="ghost"></span></dd></div>'
             for m in MEASURES
             if m.everywhere
         )
-        return (
-            f'<dl class="numbers">{blocks}</dl><p class="quiet">Measured as soon as the base\'s pictures are drawn.</p>'
-        )
+        when = say("Measured as soon as the base's pictures are drawn.")
+        return f'<dl class="numbers">{blocks}</dl><p class="quiet">{when}</p>'
     base, shown = view.checks[0]["values"], view.shown_check
     rows = "".join(_number(measure, base, shown["values"] if shown else None) for measure in MEASURES)
-    where = f"Base → update {shown['update']}" if shown else "The base, before training"
-    where += ", not kept" if view.kept_base and shown else ""
+    where = say("Base → update {update}", update=shown["update"]) if shown else say("The base, before training")
+    where += f" · {say('not kept')}" if view.kept_base and shown else ""
     return f'<p class="over-numbers quiet">{where}</p><dl class="numbers">{rows}</dl>{guards(view)}'
 
 
@@ -169,12 +174,12 @@ def _number(measure: Measure, base: Values, now: Values | None) -> str:
     if after is not None:
         change = after - before
         arrow = "→" if abs(change) < 0.005 else ("↗" if change > 0 else "↘")
-    told = _written(before, measure) if after is None else f"{_written(before, measure)} → {_written(after, measure)}"
+    said = _written(before, measure) if after is None else f"{_written(before, measure)} → {_written(after, measure)}"
     if measure.relative:
-        told = _written(after if after is not None else before, measure) + " of base"
+        said = say("{share} of base", share=_written(after if after is not None else before, measure))
     return (
-        f'<div class="number" title="{text(measure.meaning)}"><dt>{measure.label}</dt>'
-        f'<dd><span class="arrow" aria-hidden="true">{arrow}</span>{told}</dd></div>'
+        f'<div class="number" title="{text(say(measure.meaning))}"><dt>{say(measure.label)}</dt>'
+        f'<dd><span class="arrow" aria-hidden="true">{arrow}</span>{said}</dd></div>'
     )
 
 
@@ -188,60 +193,67 @@ def guards(view: View) -> str:
     lights = shown.get("guards") or {}
     order = {"bad": 0, "watch": 1}
     loud = sorted((name for name in lights if lights[name]["state"] in order), key=lambda n: order[lights[n]["state"]])
-    fine = ", ".join(GUARD_LABELS.get(str(name), str(name)) for name in lights if name not in loud)
+    fine = say(", ").join(_guard_label(str(name)) for name in lights if name not in loud)
     rows = [_loud_guard(name, lights[name], view.checks[0]["values"], shown["values"]) for name in loud]
     if fine:
-        title = "Others fine" if loud else "All guards fine"
-        listed = f'<span class="quiet">: {text(fine)}</span>'
+        title = say("Others fine") if loud else say("All guards fine")
+        listed = f'<span class="quiet">{say(": ")}{text(fine)}</span>'
         rows.append(f"<li>{sign('good')}<span>{title}{listed}</span></li>")
-    label = f"Guards at update {shown['update']}"
+    label = say("Guards at update {update}", update=shown["update"])
     return f'<ul class="guards" aria-label="{label}">{"".join(rows)}</ul>' if rows else ""
 
 
 def _loud_guard(name: str, light: Mapping[str, str], base: Values, now: Values) -> str:
     measured = f'<span class="quiet">{text(_guard_number(name, base, now))}</span>'
-    return f"<li>{sign(TONES[light['state']])}<span>{text(light['sentence'])} {measured}</span></li>"
+    return f"<li>{sign(TONES[light['state']])}<span>{text(told(light['sentence']))} {measured}</span></li>"
+
+
+def _guard_label(name: str) -> str:
+    known = GUARD_LABELS.get(name)
+    return say(known) if known else name
 
 
 def _guard_number(name: str, base: Values, now: Values) -> str:
     before, after = base.get(name), now.get(name)
-    label = GUARD_LABELS.get(name, name)
+    label = _guard_label(name)
     return f"{label} {number(after)}" if name == "words" else f"{label} {number(before)} → {number(after)}"
 
 
 def asked(view: View) -> str:
     """What was asked of the run and comes after its current update."""
-    pending = [WISHED[wish] for wish, file in view.run.wishes.items() if file.exists()]
+    pending = [say(WISHED[wish]) for wish, file in view.run.wishes.items() if file.exists()]
     if not pending or not view.state.is_active:
         return ""
-    return notice("quiet", f"After this update: {' and '.join(pending)}.")
+    return notice("quiet", say("After this update: {what}.", what=say(" and ").join(pending)))
 
 
 def log(view: View) -> str:
     """The end of the log, and what a report of a problem needs."""
     tail = reading.log_tail(view.run)
-    shown = f'<pre class="log" tabindex="0" aria-label="Log">{text(tail) or "Nothing printed yet."}</pre>'
-    return shown + copyable("Diagnostics", reading.diagnostics(view))
+    printed = text(tail) or say("Nothing printed yet.")
+    shown = f'<pre class="log" tabindex="0" aria-label="{say("Log")}">{printed}</pre>'
+    return shown + copyable(say("Diagnostics"), reading.diagnostics(view))
 
 
 def found(lines: Sequence[str]) -> str:
     """What a search of the log brought to light."""
     if not lines:
-        return '<p class="quiet">No line of the log contains this.</p>'
-    count = "1 line" if len(lines) == 1 else f"{len(lines)} lines"
-    return f'<p class="quiet">{count}</p><pre tabindex="0" aria-label="Lines found">{text(chr(10).join(lines))}</pre>'
+        return f'<p class="quiet">{say("No line of the log contains this.")}</p>'
+    count = say("1 line") if len(lines) == 1 else say("{count} lines", count=len(lines))
+    listed = f'<pre tabindex="0" aria-label="{say("Lines found")}">{text(chr(10).join(lines))}</pre>'
+    return f'<p class="quiet">{count}</p>{listed}'
 
 
 def download(view: View) -> str:
     """The finished LoRA as the page's main action, or nothing; one that changes nothing is offered quietly."""
-    kind, about = ("button", "changes nothing: the base was kept") if view.kept_base else ("button primary", "")
+    kind, about = ("button", say("changes nothing: the base was kept")) if view.kept_base else ("button primary", "")
     loras = list(zip(view.lora_files, view.lora_readers, strict=False))
     links = []
     for path, program in loras:
-        whose = f" for {program}" if len(loras) > 1 else ""
+        link = say("Download LoRA for {program}", program=program) if len(loras) > 1 else say("Download LoRA")
         facts = about or f"{path.name} · {path.stat().st_size / 1e6:.1f} MB"
         links.append(
-            f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">Download LoRA{whose}</a>'
+            f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">{link}</a>'
             f'<span class="quiet">{text(facts)}</span>'
         )
         kind = "button"  # one main action a page
@@ -252,11 +264,14 @@ def files(view: View) -> str:
     """Everything of the run that can be taken along."""
     run = view.run
     named = [
-        *((path, f"the LoRA, for {whose}") for path, whose in zip(view.lora_files, view.lora_readers, strict=False)),
-        (run.recipe_file, "the recipe"),
-        (run.events_file, "all numbers, one JSON object a line"),
-        (run.environment_file, "versions and device"),
-        (run.log_file, "the whole log"),
+        *(
+            (path, say("the LoRA, for {program}", program=whose))
+            for path, whose in zip(view.lora_files, view.lora_readers, strict=False)
+        ),
+        (run.recipe_file, say("the recipe")),
+        (run.events_file, say("all numbers, one JSON object a line")),
+        (run.environment_file, say("versions and device")),
+        (run.log_file, say("the whole log")),
     ]
     rows = "".join(
         f'<li><a href="{file_url(path)}" download="{text(path.name)}">{text(path.name)}</a> '
@@ -265,7 +280,8 @@ def files(view: View) -> str:
         if path.is_file()
     )
     place = cut_in_the_middle(str(run.path))
-    return f'<ul class="files">{rows}</ul><p class="quiet">In <code title="{text(run.path)}">{text(place)}</code></p>'
+    where = f'<p class="quiet">{say("In")} <code title="{text(run.path)}">{text(place)}</code></p>'
+    return f'<ul class="files">{rows}</ul>{where}'
 
 
 def repeat(view: View) -> str:
@@ -274,15 +290,17 @@ def repeat(view: View) -> str:
         view.run.recipe_file.read_text(encoding="utf-8", errors="replace") if view.run.recipe_file.exists() else ""
     )
     return (
-        f'<p class="quiet">The same recipe and seed give the same LoRA. '
-        f'<a href="./?from={text(view.title)}">Start from these settings</a></p>'
-        + copyable("Command", launch.shown(launch.command(view.run)))
-        + copyable("Recipe", content)
+        f'<p class="quiet">{say("The same recipe and seed give the same LoRA.")} '
+        f'<a href="./?from={text(view.title)}">{say("Start from these settings")}</a></p>'
+        + copyable(say("Command"), launch.shown(launch.command(view.run)))
+        + copyable(say("Recipe"), content)
     )
 
 
 def spoken(view: View) -> str:
     """What a screen reader is told, by the page's script: a check or a new status, not every tick."""
-    checked = f", checked at update {view.checks[-1]['update']} of {view.updates}" if view.checks else ""
-    word = STATUS.get(view.state.status, ("", view.state.status, ""))[1]
-    return f'<span hidden data-spoken="{text(f"{view.title}: {word}{checked}.")}"></span>'
+    said = f"{view.title}: {say(STATUS.get(view.state.status, ('', view.state.status, ''))[1])}"
+    if view.checks:
+        at = view.checks[-1]["update"]
+        said += say(", checked at update {update} of {updates}", update=at, updates=view.updates)
+    return f'<span hidden data-spoken="{text(said + say("."))}"></span>'

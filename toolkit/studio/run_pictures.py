@@ -6,9 +6,10 @@ from toolkit.studio import before_after, reading
 from toolkit.studio.before_after import Row, Sheet
 from toolkit.studio.markup import picture
 from toolkit.studio.reading import View
+from toolkit.studio.speech import phrase, say
 
 MOST_COLUMNS = 7
-BORDER_LABEL = "Base on the left, trained on the right: move the border"
+BORDER_LABEL = phrase("Base on the left, trained on the right: move the border")
 
 
 def sheet(view: View, updates: list[int], facts: str) -> Sheet:
@@ -25,11 +26,12 @@ def sheet(view: View, updates: list[int], facts: str) -> Sheet:
 def slider(view: View) -> str:
     """Base and result of one prompt on top of each other; the page's script moves the border and changes the prompt."""
     update = view.shown_update
-    kept = " · best kept" if view.best == update else " · not kept" if view.kept_base else ""
-    both = sheet(view, [0, update or 0], f"seed {_seed(view)} · strength 1{kept}")
+    kept = say("best kept") if view.best == update else say("not kept") if view.kept_base else ""
+    facts = [say("seed {seed}", seed=_seed(view)), say("strength {strength}", strength=1), kept]
+    both = sheet(view, [0, update or 0], " · ".join(filter(None, facts)))
     if not update or not both.laid:
         return _slider_to_come(view)
-    return before_after.slider(both, BORDER_LABEL)
+    return before_after.slider(both, say(BORDER_LABEL))
 
 
 def _seed(view: View) -> str:
@@ -39,15 +41,15 @@ def _seed(view: View) -> str:
 def _slider_to_come(view: View) -> str:
     base = view.previews.get(0, {})
     if base and view.state.is_active:
-        words = "The base's picture. The trained one lies over it after the first check."
+        words = say("The base's picture. The trained one lies over it after the first check.")
     elif view.state.is_active:
-        words = "Base and trained picture will lie here, one over the other."
+        words = say("Base and trained picture will lie here, one over the other.")
     else:
-        words = "No trained picture was made before the run ended."
+        words = say("No trained picture was made before the run ended.")
     if not base:
         return before_after.to_come(words)
-    shown = picture(base[min(base)].path, f"Base: {view.prompt(min(base))}")
-    return before_after.to_come(words, f'{shown}<span class="side left">base</span>')
+    shown = picture(base[min(base)].path, f"{say('base')}: {view.prompt(min(base))}")
+    return before_after.to_come(words, f'{shown}<span class="side left">{say("base")}</span>')
 
 
 def grid(view: View) -> str:
@@ -55,16 +57,17 @@ def grid(view: View) -> str:
     if not view.previews:
         return before_after.blank_grid(4, 2)
     updates = reading.few(sorted(view.previews), MOST_COLUMNS, view.best)
-    all_of_them = sheet(view, updates, f"seed {_seed(view)}")
+    all_of_them = sheet(view, updates, say("seed {seed}", seed=_seed(view)))
     titles = [_column_title(view, update) for update in updates]
-    return before_after.grid(all_of_them, "Prompts down, updates across; the same seeds everywhere", titles=titles)
+    caption = say("Prompts down, updates across; the same seeds everywhere")
+    return before_after.grid(all_of_them, caption, titles=titles)
 
 
 def _name(update: int) -> str:
-    return f"update {update}" if update else "base"
+    return say("update {update}", update=update) if update else say("base")
 
 
 def _column_title(view: View, update: int) -> str:
     if update == 0:
-        return "base"
-    return f'{update} <span class="kept">best kept</span>' if update == view.best else str(update)
+        return say("base")
+    return f'{update} <span class="kept">{say("best kept")}</span>' if update == view.best else str(update)

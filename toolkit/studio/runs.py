@@ -11,6 +11,7 @@ from toolkit.studio import frame, runs_markup
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import problem
 from toolkit.studio.runs_listing import STEP, Listing
+from toolkit.studio.speech import say
 
 # A click on a button in the list becomes the list's own event, with what is asked and of which run.
 ON_CLICK = """element.addEventListener('click', (event) => {
@@ -30,21 +31,27 @@ class RunsPage:
         self._launcher = launcher
         self._listing = Listing(launcher)
         frame.rail("Runs")
-        frame.html("<h1>Runs</h1>")
+        frame.html(f"<h1>{say('Runs')}</h1>")
         with gr.Row(elem_classes="runs-filter"):
             search = gr.Textbox(
-                label="Search", placeholder="Name, word, base", max_length=LONGEST_SEARCH,
+                label=say("Search"), placeholder=say("Name, word, base"), max_length=LONGEST_SEARCH,
                 elem_id="search", scale=3, min_width=200,
             )  # fmt: skip
             state = gr.Dropdown(
-                runs_markup.FILTERS, value="", label="State", filterable=False, elem_id="state", scale=1, min_width=140
+                runs_markup.filters(),
+                value="",
+                label=say("State"),
+                filterable=False,
+                elem_id="state",
+                scale=1,
+                min_width=140,
             )
         trouble = frame.html("", elem_classes="trouble")
         listing = frame.html(runs_markup.loading(), js_on_load=ON_CLICK, elem_id="runs")
-        with gr.Accordion("Queue settings", open=False, elem_classes="fold"):
+        with gr.Accordion(say("Queue settings"), open=False, elem_classes="fold"):
             after = gr.Checkbox(
-                label="Start waiting runs when the Studio is opened again",
-                info="Otherwise they are paused until you resume them. Runs at work are never touched.",
+                label=say("Start waiting runs when the Studio is opened again"),
+                info=say("Otherwise they are paused until you resume them. Runs at work are never touched."),
                 elem_id="start-after-restart",
             )
         shown, drawn = gr.Number(STEP, visible=False), gr.State(0)

@@ -9,6 +9,7 @@ from toolkit.run_queue import line
 from toolkit.studio import reading, runs_markup
 from toolkit.studio.launching import Launcher
 from toolkit.studio.run_index import Row, RunIndex
+from toolkit.studio.speech import language, say
 
 STEP, MOST = 40, 10_000
 
@@ -20,7 +21,7 @@ class Listing:
         """launcher: whose queue and runs."""
         self._launcher = launcher
         self._index = RunIndex(launcher.root)
-        self._cards: dict[str, tuple[object, str]] = {}
+        self._cards: dict[tuple[str, str], tuple[object, str]] = {}
 
     def drawn(self, search: str = "", state: str = "", shown: int = STEP) -> str:
         """The whole list; of runs that are neither at work nor in line, at most `shown`."""
@@ -43,20 +44,21 @@ class Listing:
         free = runs_markup.free(self._launcher.free_lanes())
         parts = [
             runs_markup.attention(entries, is_worked=self._launcher.queue.is_worked()),
-            runs_markup.section("At work", cards(at_work), free),
-            runs_markup.section("In line", cards(waiting), "" if at_work else free),
-            runs_markup.section("Earlier" if at_work or waiting else "", cards(others[:shown])),
+            runs_markup.section(say("At work"), cards(at_work), free),
+            runs_markup.section(say("In line"), cards(waiting), "" if at_work else free),
+            runs_markup.section(say("Earlier") if at_work or waiting else "", cards(others[:shown])),
             runs_markup.more(len(others) - shown, STEP),
         ]
         return "".join(parts)
 
     def _card(self, row: Row, entry: Entry | None, place: int) -> str:
         stamp = (row.stamp, row.state, entry, place)
-        known = self._cards.get(row.name)
+        key = (row.name, language())
+        known = self._cards.get(key)
         # While a process is at work, time alone changes what is shown.
         if known is None or known[0] != stamp or (row.state.is_active and row.state.pid):
             view = reading.view(RunFolder(self._launcher.root / row.name))
-            known = self._cards[row.name] = (stamp, runs_markup.card(view, entry, place))
+            known = self._cards[key] = (stamp, runs_markup.card(view, entry, place))
         return known[1]
 
     def act(self, what: str, name: str, shown: int) -> int:

@@ -11,16 +11,20 @@ from toolkit.run_folder import CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, QUE
 from toolkit.studio import recipe_form
 from toolkit.studio.markup import picture, prose, run_url, sign, text, word_chips
 from toolkit.studio.reading import View
-from toolkit.studio.run_markup import status_chip
+from toolkit.studio.run_markup import STATUS, status_chip
+from toolkit.studio.speech import say, told
 
-FILTERS = [("Every state", ""), *((state.capitalize(), state) for state in (
-    RUNNING, QUEUED, PAUSED, DONE, STOPPED, INTERRUPTED, FAILED, CANCELLED,
-))]  # fmt: skip
+FILTERED = (RUNNING, QUEUED, PAUSED, DONE, STOPPED, INTERRUPTED, FAILED, CANCELLED)
 _BLANK = '<span class="ghost picture"></span>'
 GHOST = (
     f'<li class="run-card"><span class="thumbs">{_BLANK}{_BLANK}</span><div class="run-facts">'
     '<p><span class="ghost line"></span></p><p><span class="ghost line long"></span></p></div></li>'
 )
+
+
+def filters() -> list[tuple[str, str]]:
+    """(label, value) of the states that can be asked for."""
+    return [(say("Every state"), ""), *((say(STATUS[state][1]), state) for state in FILTERED)]
 
 
 def section(title: str, cards: Sequence[str], about: str = "") -> str:
@@ -41,8 +45,9 @@ def card(view: View, entry: Entry | None = None, place: int = 0, *, actions: boo
     words = word_chips(recipe.words[:2]) if recipe else ""
     steps = f'<span class="steps">{view.update} / {view.updates}</span>' if view.updates and not place else ""
     where = "".join(f'<span class="steps">{lanes.shown(lane)}</span>' for lane in entry.lanes) if entry else ""
-    sentence = _waits(entry, place) if entry and place and view.state.status == QUEUED else view.sentence
-    buttons = _buttons(view, entry, place) if actions else f'<a class="button small" href="{url}">Open</a>'
+    is_queued = entry and place and view.state.status == QUEUED
+    sentence = _waits(entry, place) if is_queued else told(view.sentence)
+    buttons = _buttons(view, entry, place) if actions else f'<a class="button small" href="{url}">{say("Open")}</a>'
     return (
         f'<li class="run-card"><a class="thumbs" href="{url}" tabindex="-1" aria-hidden="true">'
         f'{_thumbs(view, place)}</a><div class="run-facts"><p class="run-name"><a href="{url}" data-key="open-{name}">'
@@ -53,9 +58,15 @@ def card(view: View, entry: Entry | None = None, place: int = 0, *, actions: boo
 
 
 def _waits(entry: Entry, place: int) -> str:
-    before = {1: "Next in line.", 2: "One run goes before it."}.get(place, f"{place - 1} runs go before it.")
-    gpus = f" Takes {entry.gpus} GPUs." if entry.gpus > 1 else ""
-    return before + gpus + (f" Priority {entry.priority}." if entry.priority else "")
+    if place <= 2:
+        parts = [say("Next in line.") if place == 1 else say("One run goes before it.")]
+    else:
+        parts = [say("{count} runs go before it.", count=place - 1)]
+    if entry.gpus > 1:
+        parts.append(say("Takes {count} GPUs.", count=entry.gpus))
+    if entry.priority:
+        parts.append(say("Priority {priority}.", priority=entry.priority))
+    return " ".join(parts)
 
 
 def _buttons(view: View, entry: Entry | None, place: int) -> str:
@@ -65,17 +76,17 @@ def _buttons(view: View, entry: Entry | None, place: int) -> str:
         state = ""
     buttons = []
     if state in WAITING and place:
-        buttons += [_button("up", name, "↑", "Earlier", off=place == 1), _button("down", name, "↓", "Later")]
+        buttons += [_button("up", name, "↑", say("Earlier"), off=place == 1), _button("down", name, "↓", say("Later"))]
     if state == PAUSED or (state not in (*WAITING, *AT_WORK) and view.can_resume):
-        buttons.append(_button("resume", name, "Resume"))
+        buttons.append(_button("resume", name, say("Resume")))
     if state in (QUEUED, *AT_WORK):
-        buttons.append(_button("pause", name, "Pause", off=bool(entry and entry.wish)))
+        buttons.append(_button("pause", name, say("Pause"), off=bool(entry and entry.wish)))
     if state in AT_WORK:
         buttons.append(_sure(view))
     elif state in WAITING:
-        buttons.append(_button("cancel", name, "Cancel"))
+        buttons.append(_button("cancel", name, say("Cancel")))
     if view.recipe is not None:
-        buttons.append(_button("duplicate", name, "Duplicate"))
+        buttons.append(_button("duplicate", name, say("Duplicate")))
     return "".join(buttons)
 
 
@@ -92,12 +103,15 @@ def _button(what: str, name: str, word: str, label: str = "", *, off: bool = Fal
 def _sure(view: View) -> str:
     """Cancelling a run at work is asked twice, and says what stays."""
     kept = view.run.checkpoint_updates()
-    stays = f"Saved up to update {kept[-1]}; Resume can go on later." if kept else "Nothing is saved yet."
-    key, label = text(f"sure-{view.title}"), text(f"Cancel: {view.title}")
+    if kept:
+        stays = say("Saved up to update {update}; Resume can go on later.", update=kept[-1])
+    else:
+        stays = say("Nothing is saved yet.")
+    key, label = text(f"sure-{view.title}"), text(f"{say('Cancel')}: {view.title}")
     return (
         f'<details class="sure" data-key="{key}"><summary class="button small" aria-label="{label}" '
-        f'data-key="{key}-open">Cancel</summary><div><p>{stays}</p>'
-        f"{_button('cancel', view.title, 'Cancel this run')}</div></details>"
+        f'data-key="{key}-open">{say("Cancel")}</summary><div><p>{stays}</p>'
+        f"{_button('cancel', view.title, say('Cancel this run'))}</div></details>"
     )
 
 
@@ -113,8 +127,11 @@ def _thumbs(view: View, place: int) -> str:
 
 def free(known: Sequence[str]) -> str:
     """Which lanes are free."""
-    named = " and ".join(lanes.shown(lane) for lane in known)
-    return f'<p class="quiet">{text(named)} {"is" if len(known) == 1 else "are"} free</p>' if known else ""
+    if not known:
+        return ""
+    named = say(" and ").join(lanes.shown(lane) for lane in known)
+    words = say("{what} is free", what=named) if len(known) == 1 else say("{what} are free", what=named)
+    return f'<p class="quiet">{text(words)}</p>'
 
 
 def attention(entries: Sequence[Entry], *, is_worked: bool) -> str:
@@ -122,18 +139,18 @@ def attention(entries: Sequence[Entry], *, is_worked: bool) -> str:
     states = [entry.state for entry in entries]
     queued, paused = states.count(QUEUED), states.count(PAUSED)
     if queued and not is_worked:
-        sentence, act, word = f"{_runs(queued)} in line, and nobody starts them.", "work", "Start the queue"
+        sentence = say("One run is in line, and nobody starts it.")
+        if queued > 1:
+            sentence = say("{count} runs are in line, and nobody starts them.", count=queued)
+        act, word = "work", say("Start the queue")
     elif paused and not queued and not set(states) & set(AT_WORK):
-        sentence, act, word = f"{_runs(paused)} paused.", "resume_all", "Resume all" if paused > 1 else "Resume"
+        sentence = say("One run is paused.") if paused == 1 else say("{count} runs are paused.", count=paused)
+        act, word = "resume_all", say("Resume all") if paused > 1 else say("Resume")
     else:
         return ""
     asked = f'data-act="{act}" data-run="" data-key="{act}"'
     button = f'<button type="button" class="button primary" {asked}>{word}</button>'
     return f'<div class="notice watch attention">{sign("watch")}<div><p>{sentence}</p></div>{button}</div>'
-
-
-def _runs(count: int) -> str:
-    return "One run is" if count == 1 else f"{count} runs are"
 
 
 def more(left: int, step: int) -> str:
@@ -142,13 +159,14 @@ def more(left: int, step: int) -> str:
         return ""
     return (
         f'<p class="more"><button type="button" class="button" data-act="more" data-run="" data-key="more">'
-        f'Show {min(left, step)} more</button> <span class="quiet">{left} not shown</span></p>'
+        f"{say('Show {count} more', count=min(left, step))}</button> "
+        f'<span class="quiet">{say("{count} not shown", count=left)}</span></p>'
     )
 
 
 def nothing_found() -> str:
     """No run fits what was asked for."""
-    return '<p class="lead">No run fits. Search by name, word, base or method.</p>'
+    return f'<p class="lead">{say("No run fits. Search by name, word, base or method.")}</p>'
 
 
 def loading() -> str:
@@ -158,8 +176,8 @@ def loading() -> str:
 
 def empty() -> str:
     """What the list will hold, and the one thing to do."""
+    about = say("No runs yet. Each will be here with its before and after, also after a restart.")
     return (
-        '<p class="lead">No runs yet. Each will be here with its before and after, also after a restart.</p>'
-        '<p><a class="button primary" href="./">Teach a taste</a></p>'
+        f'<p class="lead">{about}</p><p><a class="button primary" href="./">{say("Teach a taste")}</a></p>'
         f'<ul class="runs faint" aria-hidden="true">{GHOST * 2}</ul>'
     )

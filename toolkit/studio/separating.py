@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from toolkit import words
 from toolkit.errors import UsageError
 from toolkit.studio import recipe_form, start_markup
+from toolkit.studio.speech import told
 from toolkit.word_scorer import ScorerError, Separation, WordScorer
 from toolkit.words import WordPair
 
@@ -25,7 +26,7 @@ def drawn(scorer: WordScorer, content: str, *, ask: bool) -> tuple[str, bool]:
         look = scorer.glance if ask else scorer.known
         found = look(pair, base=fields.base, reward=reward)
     except ScorerError as error:
-        return start_markup.unmeasured(str(error)), False
+        return start_markup.unmeasured(told(str(error))), False
     if found is not None:
         return start_markup.separation(found, reward), False
     return (start_markup.measuring(), True) if ask else (start_markup.not_yet(), False)

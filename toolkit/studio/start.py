@@ -16,6 +16,7 @@ from toolkit.studio import frame, reading, recipe_form, runs_markup, separating,
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem, run_url
 from toolkit.studio.recipe_form import Fields
+from toolkit.studio.speech import say, told
 from toolkit.word_scorer import WordScorer
 
 RECENT = 3
@@ -36,39 +37,41 @@ class StartPage:
         first = recipe_form.fields(recipe_form.first())
         frame.rail("Start")
         frame.html(
-            '<h1>Teach a taste</h1><p class="lead">'
-            "Two words tell the model which way to go. A few minutes later you hold a LoRA.</p>"
+            f'<h1>{say("Teach a taste")}</h1><p class="lead">'
+            f"{say('Two words tell the model which way to go. A few minutes later you hold a LoRA.')}</p>"
         )
         with gr.Column(elem_classes="card"):
-            frame.html("<h2>What should pictures be more like?</h2>")
+            frame.html(f"<h2>{say('What should pictures be more like?')}</h2>")
             with gr.Row():
-                self.positive = gr.Textbox(first.positive, label="More like", max_length=200, elem_id="positive")
-                self.negative = gr.Textbox(first.negative, label="Less like", max_length=200, elem_id="negative")
+                self.positive = gr.Textbox(first.positive, label=say("More like"), max_length=200, elem_id="positive")
+                self.negative = gr.Textbox(first.negative, label=say("Less like"), max_length=200, elem_id="negative")
             self.library = gr.Radio(
-                start_markup.library(), label="Or pick a pair", value=f"{first.positive} / {first.negative}",
+                start_markup.library(), label=say("Or pick a pair"), value=f"{first.positive} / {first.negative}",
                 elem_classes="chips", elem_id="library",
             )  # fmt: skip
             self.separation = frame.html(start_markup.measuring(), elem_id="separation")
             self.pictures = frame.html(start_markup.pictures(first))
         with gr.Column(elem_classes="card"):
-            frame.html("<h2>Which model, and how?</h2>")
-            self.base = gr.Radio(recipe_form.choices("bases"), value=first.base, label="Base", elem_classes="chips")
+            frame.html(f"<h2>{say('Which model, and how?')}</h2>")
+            self.base = gr.Radio(
+                recipe_form.choices("bases"), value=first.base, label=say("Base"), elem_classes="chips"
+            )
             self.method = gr.Radio(
                 recipe_form.choices("methods"),
                 value=first.method,
-                label="Method",
+                label=say("Method"),
                 elem_classes="chips",
                 elem_id="method",
             )
             self.about = frame.html(start_markup.chosen_method(first.method))
             with gr.Row(elem_classes="budget"):
                 self.budget = gr.Radio(
-                    [(f"{name} · {updates} updates", updates) for name, updates in recipe_form.BUDGETS.items()],
-                    value=first.updates, label="Budget", elem_classes="chips", elem_id="budget", scale=3,
+                    [(say("{name} · {count} updates", name=say(name), count=updates), updates) for name, updates in recipe_form.BUDGETS.items()],
+                    value=first.updates, label=say("Budget"), elem_classes="chips", elem_id="budget", scale=3,
                 )  # fmt: skip
                 self.updates = gr.Number(
                     first.updates,
-                    label="Updates",
+                    label=say("Updates"),
                     precision=0,
                     minimum=1,
                     maximum=1_000_000,
@@ -76,14 +79,13 @@ class StartPage:
                     scale=1,
                     min_width=110,
                 )
-        with gr.Accordion("All settings", open=False, elem_classes="card settings"):
-            frame.html(
-                '<p class="quiet">The recipe. The fields above write into it, and what you type here moves them.</p>'
-            )
+        with gr.Accordion(say("All settings"), open=False, elem_classes="card settings"):
+            about = say("The recipe. The fields above write into it, and what you type here moves them.")
+            frame.html(f'<p class="quiet">{about}</p>')
             self.yaml = gr.Code(
                 recipe_form.first(),
                 language="yaml",
-                label="Recipe (YAML)",
+                label=say("Recipe (YAML)"),
                 elem_id="yaml",
                 lines=12,
                 max_lines=40,
@@ -92,8 +94,8 @@ class StartPage:
         self.trouble = frame.html("", elem_id="trouble", elem_classes="trouble")
         with gr.Row(elem_classes="actions"):
             self.hint = frame.html("")
-            self.queue = gr.Button("Queue", elem_id="queue", scale=0, min_width=120)
-            self.go = gr.Button("Start", variant="primary", elem_id="start", scale=0, min_width=160)
+            self.queue = gr.Button(say("Queue"), elem_id="queue", scale=0, min_width=120)
+            self.go = gr.Button(say("Start"), variant="primary", elem_id="start", scale=0, min_width=160)
         self.recent = frame.html("", elem_id="recent")
         self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while a pair is being measured
         self.ticket = gr.Textbox(visible=False)
@@ -147,14 +149,14 @@ class StartPage:
                 content = reading.find(self._launcher.root, source).recipe_file.read_text(encoding="utf-8")
                 shown = list(self.read(content))
             except (UsageError, OSError) as error:
-                shown[FIELDS] = notice("watch", str(error))
+                shown[FIELDS] = notice("watch", told(str(error)))
         elif all(named):
             content = recipe_form.taught(*named)
             shown = list(self.read(content))
         shown[LIBRARY] = self._offered(shown[LIBRARY])
         runs = [reading.view(run) for run in all_runs(self._launcher.root)[:RECENT]]
-        recent = runs_markup.section("Lately", [runs_markup.card(run, actions=False) for run in runs])
-        hint = '<p class="quiet">A run is training now; this one starts when it ends.</p>'
+        recent = runs_markup.section(say("Lately"), [runs_markup.card(run, actions=False) for run in runs])
+        hint = f'<p class="quiet">{say("A run is training now; this one starts when it ends.")}</p>'
         hint = "" if self._launcher.free_lanes() else hint
         return (uuid.uuid4().hex, recent, hint, content, *shown)
 

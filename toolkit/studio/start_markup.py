@@ -8,6 +8,7 @@ from toolkit import words
 from toolkit.studio import examples, recipe_form
 from toolkit.studio.markup import notice, run_url, sign, text
 from toolkit.studio.recipe_form import Fields
+from toolkit.studio.speech import say, told
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
 
@@ -15,8 +16,8 @@ from toolkit.words import WordPair
 def pictures(fields: Fields) -> str:
     """A few pictures of each word, where the demo knows them."""
     sides = [
-        _side("more like", fields.positive, examples.pictures(fields.positive), "more"),
-        _side("less like", fields.negative, examples.pictures(fields.negative), "less"),
+        _side(say("more like"), fields.positive, examples.pictures(fields.positive), "more"),
+        _side(say("less like"), fields.negative, examples.pictures(fields.negative), "less"),
     ]
     if not any(sides):
         return ""
@@ -36,11 +37,11 @@ def _side(direction: str, word: str, found: tuple[tuple[str, str], ...], kind: s
 def separation(result: Separation, reward: str) -> str:
     """The bar and its sentence."""
     tone = "watch" if result.is_weak else "good"
-    hover = "Of two pictures, one drawn with each word: how often the reward finds the right one. 0.5 is chance."
+    hover = say("Of two pictures, one drawn with each word: how often the reward finds the right one. 0.5 is chance.")
     return (
         f'<div class="separation" title="{text(hover)}"><meter min="0.5" max="1" low="0.8" optimum="1" '
-        f'value="{result.value:.3f}" class="{tone}" aria-label="separation"></meter><p>{text(result.sentence)} '
-        f'<span class="quiet">Reward: {text(reward)}</span></p></div>'
+        f'value="{result.value:.3f}" class="{tone}" aria-label="{say("separation")}"></meter><p>{text(told(result.sentence))} '
+        f'<span class="quiet">{say("Reward")}{say(": ")}{text(reward)}</span></p></div>'
     )
 
 
@@ -48,7 +49,7 @@ def measuring() -> str:
     """While the scorer draws and looks."""
     return (
         '<div class="separation"><span class="ghost bar"></span>'
-        '<p class="quiet">Measuring how well the reward tells them apart. You can start meanwhile.</p></div>'
+        f'<p class="quiet">{say("Measuring how well the reward tells them apart. You can start meanwhile.")}</p></div>'
     )
 
 
@@ -56,7 +57,7 @@ def not_yet() -> str:
     """While the words are still being typed."""
     return (
         '<div class="separation"><span class="ghost bar"></span>'
-        '<p class="quiet">Leave the box to see how well the reward tells them apart.</p></div>'
+        f'<p class="quiet">{say("Leave the box to see how well the reward tells them apart.")}</p></div>'
     )
 
 
@@ -67,15 +68,14 @@ def unmeasured(sentence: str) -> str:
 
 def chosen_method(name: str) -> str:
     """One sentence about the method."""
-    return f'<p class="quiet">{text(recipe_form.summary("methods", name))}</p>'
+    return f'<p class="quiet">{text(told(recipe_form.summary("methods", name)))}</p>'
 
 
 def queued(name: str, place: int) -> str:
     """A run was queued: where it stands, and the way to it."""
-    where = f"is #{place} in line" if place else "has started: nothing was before it"
-    links = f'<a href="{run_url(name)}">Its page</a> · <a href="./runs">All runs</a>'
-    told = f"<p><b>{text(name)}</b> {where}. {links}</p>"
-    return f'<div class="notice good" role="status">{sign("good")}<div>{told}</div></div>'
+    where = say("is #{place} in line.", place=place) if place else say("has started: nothing was before it.")
+    links = f'<a href="{run_url(name)}">{say("Its page")}</a> · <a href="./runs">{say("All runs")}</a>'
+    return f'<div class="notice good" role="status">{sign("good")}<div><p><b>{text(name)}</b> {where} {links}</p></div></div>'
 
 
 def library(favourites: Sequence[WordPair] = ()) -> list[tuple[str, str]]:
@@ -94,5 +94,10 @@ def note(fields: Fields) -> str:
     """The library's remark on a pair."""
     for entry in words.library():
         if (entry.positive, entry.negative) == (fields.positive, fields.negative) and entry.note:
-            return f'<p class="quiet">{text(entry.note[0].upper() + entry.note[1:])}.</p>'
+            return f'<p class="quiet">{text(remark(entry.note))}</p>'
     return ""
+
+
+def remark(note: str) -> str:
+    """A remark of the library as a sentence."""
+    return told(f"{note[0].upper()}{note[1:]}.")

@@ -4,20 +4,24 @@
   let border = 50;
   let atLogEnd = true;
 
+  const say = (words, parts = {}) => Object.entries(parts).reduce(
+    (said, [name, part]) => said.replace(`{${name}}`, part), window.palateWords[words] || words);
+
   // ── Two pictures on top of each other ──
   const placeBorder = (value) => {
     border = Number(value);
     document.documentElement.style.setProperty('--slider-at', `${border}%`);
     const range = document.querySelector('.compare input[type=range]'), toggle = document.querySelector('[data-toggle]');
     if (range && Number(range.value) !== border) range.value = border;
-    const words = border === 100 ? 'After only' : border === 0 ? 'Both' : 'Before only';
+    const words = border === 100 ? say('After only') : border === 0 ? say('Both') : say('Before only');
     if (toggle && toggle.textContent !== words) toggle.textContent = words;
   };
   const placeZoom = (figure, value) => {
     figure.style.setProperty('--zoom', value);
     const button = figure.querySelector('[data-zoom]');
     button.dataset.zoom = value;
-    if (button.textContent !== `Zoom ${value}×`) button.textContent = `Zoom ${value}×`;
+    const words = say('Zoom {times}×', {times: value});
+    if (button.textContent !== words) button.textContent = words;
   };
   const lay = (figure) => {
     const kept = chosen[figure.dataset.key] || {}, select = figure.querySelector('select[data-row]');
@@ -69,7 +73,7 @@
     await Promise.all(sources.map((source) => { const image = new Image(); image.src = source; return image.decode().catch(() => {}); }));
     requestAnimationFrame(() => pictures.forEach((image, at) => { image.src = sources[at]; }));
     button.dataset.play = plays ? '' : 'on';
-    button.textContent = plays ? 'Play all clips' : 'Show posters';
+    button.textContent = plays ? say('Play all clips') : say('Show posters');
   });
   document.addEventListener('pointermove', (event) => {   // both sides are enlarged around the pointer
     const frame = event.target.closest && event.target.closest('.compare .pictures');
@@ -107,9 +111,11 @@
     if (!box) {
       box = document.createElement('dialog');
       box.className = 'lightbox';
-      box.setAttribute('aria-label', 'Picture');
-      box.innerHTML = '<img alt=""><p aria-live="polite"></p><div><button type="button" class="button small" data-walk="-1">← Earlier</button>'
-        + '<button type="button" class="button small" data-walk="1">Later →</button><button type="button" class="button small" data-close>Close</button></div>';
+      box.setAttribute('aria-label', say('Picture'));
+      box.innerHTML = '<img alt=""><p aria-live="polite"></p><div><button type="button" class="button small" data-walk="-1"></button>'
+        + '<button type="button" class="button small" data-walk="1"></button><button type="button" class="button small" data-close></button></div>';
+      const names = [`← ${say('Earlier')}`, `${say('Later')} →`, say('Close')];
+      box.querySelectorAll('button').forEach((each, at) => { each.textContent = names[at]; });
       box.addEventListener('click', (event) => {
         if (event.target === box || event.target.closest('[data-close]')) box.close();
         const step = event.target.closest('[data-walk]');
@@ -131,7 +137,7 @@
     const copy = event.target.closest && event.target.closest('[data-copy]');
     if (copy) {
       const content = copy.closest('.copyable').querySelector('pre').textContent;
-      (navigator.clipboard ? navigator.clipboard.writeText(content) : Promise.reject()).then(() => { copy.textContent = 'Copied'; }, () => { copy.textContent = 'Select and copy'; });
+      (navigator.clipboard ? navigator.clipboard.writeText(content) : Promise.reject()).then(() => { copy.textContent = say('Copied'); }, () => { copy.textContent = say('Select and copy'); });
     }
   });
   document.addEventListener('keydown', (event) => {
@@ -141,6 +147,14 @@
     const [row, column] = placeOf(button);
     const next = cellAt(row + step[0], column + step[1]);
     if (next) { event.preventDefault(); next.focus(); }
+  });
+
+  // ── The other language, from here on ──
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest && event.target.closest('[data-language]');
+    if (!button) return;
+    document.cookie = `palate_language=${button.dataset.language}; path=/; max-age=31536000; samesite=lax`;
+    window.location.reload();
   });
 
   // ── What has a key keeps focus and stays unfolded when its part is drawn anew ──

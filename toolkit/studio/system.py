@@ -10,9 +10,10 @@ import gradio as gr
 from toolkit import system
 from toolkit.studio import frame, system_markup
 from toolkit.studio.markup import copyable
+from toolkit.studio.speech import phrase, say
 from toolkit.system import CheckUps
 
-FOLDED = ("Versions", "Folders", "Environment", "Diagnostics")
+FOLDED = (phrase("Versions"), phrase("Folders"), phrase("Environment"), phrase("Diagnostics"))
 
 
 class SystemPage:
@@ -22,17 +23,19 @@ class SystemPage:
         """root: the folder of all runs."""
         self._root, self._check_ups = root, check_ups
         frame.rail("System")
-        frame.html("<h1>System</h1>")
+        frame.html(f"<h1>{say('System')}</h1>")
         parts = [frame.html(system_markup.verdict(None), elem_id="verdict")]
         parts.append(frame.html("", elem_id="resources"))
         with gr.Column(elem_classes="card"):
-            frame.html("<h2>Check-up</h2>")
+            frame.html(f"<h2>{say('Check-up')}</h2>")
             parts.append(frame.html(system_markup.findings(None), elem_id="findings"))
             with gr.Row(elem_classes="actions"):
-                frame.html('<p class="quiet">The same as <code>palate doctor</code>.</p>')
-                again = gr.Button("Check again", variant="primary", elem_id="again", scale=0, min_width=160)
+                frame.html(
+                    f'<p class="quiet">{say("The same as {command}.", command="<code>palate doctor</code>")}</p>'
+                )
+                again = gr.Button(say("Check again"), variant="primary", elem_id="again", scale=0, min_width=160)
         for title in FOLDED:
-            with gr.Accordion(title, open=title == "Diagnostics", elem_classes="fold"):
+            with gr.Accordion(say(title), open=title == "Diagnostics", elem_classes="fold"):
                 parts.append(frame.html("", elem_id=title.lower()))
         timer = gr.Timer(frame.TICK_SECONDS)
         outputs = [*parts, again, timer]
@@ -52,8 +55,8 @@ class SystemPage:
             system_markup.versions(system.versions()),
             system_markup.folders(places),
             system_markup.variables(system.environment()),
-            copyable("Without secrets, to hand on", system.diagnostics(self._root, latest)),
-            gr.update(interactive=not is_running, value="Checking …" if is_running else "Check again"),
+            copyable(say("Without secrets, to hand on"), system.diagnostics(self._root, latest)),
+            gr.update(interactive=not is_running, value=say("Checking …") if is_running else say("Check again")),
             gr.Timer(active=is_running),
         ]
 

@@ -8,19 +8,22 @@ from toolkit import masking
 from toolkit.doctor import Finding
 from toolkit.plan import gigabytes
 from toolkit.studio.markup import cut_in_the_middle, prose, sign, text
+from toolkit.studio.speech import phrase, say, told
 from toolkit.system import CheckUp, Place, Variable
 
 TONES = {"ok": "good", "note": "quiet", "stop": "bad"}
-WORDS = {"ok": "fine", "note": "to know", "stop": "prevents training"}
+WORDS = {"ok": phrase("fine"), "note": phrase("to know"), "stop": phrase("prevents training")}
 GHOST = '<span class="ghost line"></span>'
 
 
 def verdict(latest: CheckUp | None) -> str:
     """One sentence about the whole."""
     if latest is None:
-        return '<p class="lead">Looking at this computer …</p>'
+        return f'<p class="lead">{say("Looking at this computer …")}</p>'
     stops = [finding for finding in latest.findings if finding.state == "stop"]
-    said = f"{len(stops)} thing{'s' * (len(stops) != 1)} to mend first." if stops else "Ready to train."
+    said = say("{count} things to mend first.", count=len(stops))
+    if len(stops) < 2:
+        said = say("1 thing to mend first.") if stops else say("Ready to train.")
     return f'<p class="lead">{said}</p>'
 
 
@@ -37,40 +40,49 @@ def findings(latest: CheckUp | None) -> str:
 def _finding(finding: Finding) -> str:
     tone = TONES[finding.state]
     return (
-        f"<li>{sign(tone)}<b>{text(finding.about)}</b><span>{prose(masking.mask(finding.sentence))}</span>"
-        f'<span class="status {tone}">{WORDS[finding.state]}</span></li>'
+        f"<li>{sign(tone)}<b>{text(finding.about)}</b><span>{prose(told(masking.mask(finding.sentence)))}</span>"
+        f'<span class="status {tone}">{say(WORDS[finding.state])}</span></li>'
     )
 
 
 def resources(memory: tuple[int, int], places: Sequence[Place], latest: CheckUp | None) -> str:
     """Memory, GPUs and disks as tiles."""
     available, total = memory
-    tiles = [_tile("Memory", f"{gigabytes(available)} free", f"of {gigabytes(total)}", 1 - available / total)]
+    beside = say("of {size}", size=gigabytes(total))
+    tiles = [_tile(say("Memory"), _free(available), beside, 1 - available / total)]
     if latest is None:
         tiles.append(f'<div class="resource"><dt>GPU</dt><dd>{GHOST}</dd></div>')
     elif not latest.gpus:
-        tiles.append(_tile("GPU", "none", "The demo trains without one.", None))
+        tiles.append(_tile("GPU", say("none"), say("The demo trains without one."), None))
     for gpu in latest.gpus if latest else ():
-        free = "not usable" if gpu.free is None else f"{gigabytes(gpu.free)} free"
+        free = say("not usable") if gpu.free is None else _free(gpu.free)
         used = None if gpu.free is None else 1 - gpu.free / gpu.memory
         tiles.append(_tile("GPU", free, f"{gpu.name}, {gigabytes(gpu.memory)}", used))
-    tiles += [_tile(place.name, f"{gigabytes(place.free)} free", _used(place), None) for place in places]
+    tiles += [_tile(told(place.name), _free(place.free), _used(place), None) for place in places]
     return f'<dl class="resources">{"".join(tiles)}</dl>'
 
 
+def _free(size: int) -> str:
+    return say("{size} free", size=gigabytes(size))
+
+
 def _used(place: Place) -> str:
-    return "counting …" if place.used is None else f"it takes {gigabytes(place.used)}"
+    return say("counting …") if place.used is None else say("it takes {size}", size=gigabytes(place.used))
 
 
 def _tile(name: str, value: str, beside: str, used: float | None) -> str:
-    bar = "" if used is None else f'<progress max="1" value="{used:.3f}" aria-label="{text(name)} used"></progress>'
+    bar = (
+        ""
+        if used is None
+        else f'<progress max="1" value="{used:.3f}" aria-label="{text(say("{what} used", what=name))}"></progress>'
+    )
     said = f'{text(value)}{bar}<span class="quiet">{text(beside)}</span>'
     return f'<div class="resource"><dt>{text(name)}</dt><dd>{said}</dd></div>'
 
 
 def folders(places: Sequence[Place]) -> str:
     """Where things lie."""
-    return _table({place.name: masking.mask(str(place.path)) for place in places})
+    return _table({told(place.name): masking.mask(str(place.path)) for place in places})
 
 
 def versions(found: Mapping[str, str]) -> str:
@@ -81,7 +93,7 @@ def versions(found: Mapping[str, str]) -> str:
 def variables(listed: Sequence[Variable]) -> str:
     """The environment that has an effect."""
     if not listed:
-        return '<p class="quiet">No variable that Palate or its libraries heed is set.</p>'
+        return f'<p class="quiet">{say("No variable that Palate or its libraries heed is set.")}</p>'
     return _table({variable.name: variable.value for variable in listed})
 
 

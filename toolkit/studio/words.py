@@ -8,6 +8,7 @@ import gradio as gr
 
 from toolkit.studio import frame, words_markup
 from toolkit.studio.looking import SOURCES, Looking, Wanted, rewards
+from toolkit.studio.speech import say
 from toolkit.words import library
 
 # A press on a pair's button becomes the list's own event, with the pair's words.
@@ -30,40 +31,41 @@ class WordsPage:
         first = library()[0]
         frame.rail("Words")
         frame.html(
-            '<h1>Words</h1><p class="lead">A pair of words is a direction. See where it leads before you teach it.</p>'
+            f"<h1>{say('Words')}</h1>"
+            f'<p class="lead">{say("A pair of words is a direction. See where it leads before you teach it.")}</p>'
         )
         with gr.Column(elem_classes="card"):
             with gr.Row():
-                self.positive = gr.Textbox(first.positive, label="More like", max_length=200, elem_id="positive")
-                self.negative = gr.Textbox(first.negative, label="Less like", max_length=200, elem_id="negative")
+                self.positive = gr.Textbox(first.positive, label=say("More like"), max_length=200, elem_id="positive")
+                self.negative = gr.Textbox(first.negative, label=say("Less like"), max_length=200, elem_id="negative")
             self.reward = gr.Radio(
-                rewards(), value="demo", label="Reward that reads them", elem_classes="chips", elem_id="reward"
+                rewards(), value="demo", label=say("Reward that reads them"), elem_classes="chips", elem_id="reward"
             )
             self.separation = frame.html(words_markup.separation(None, "demo"), elem_id="separation")
             self.trouble = frame.html("", elem_classes="trouble", elem_id="trouble")
             with gr.Row(elem_classes="actions"):
-                self.keep = gr.Button("☆ Keep as favourite", elem_id="keep", scale=0, min_width=200)
+                self.keep = gr.Button(f"☆ {say('Keep as favourite')}", elem_id="keep", scale=0, min_width=200)
                 self.teach = frame.html(words_markup.teach(first.pair()), elem_id="teach-holder")
         with gr.Column(elem_classes="card"):
-            frame.html("<h2>Pictures along this direction</h2>")
+            frame.html(f"<h2>{say('Pictures along this direction')}</h2>")
             self.source = gr.Radio(
-                [(label, name) for name, label in SOURCES.items()], value="demo", label="Whose pictures",
+                [(say(label), name) for name, label in SOURCES.items()], value="demo", label=say("Whose pictures"),
                 elem_classes="chips", elem_id="source",
             )  # fmt: skip
             self.folder = gr.Textbox(
-                "", label="Folder", info="Its path in full, on the computer that runs the Studio.", max_length=4096,
+                "", label=say("Folder"), info=say("Its path in full, on the computer that runs the Studio."), max_length=4096,
                 visible=False, elem_id="folder",
             )  # fmt: skip
             self.ranked = frame.html("", elem_id="ranked")
         with gr.Column(elem_classes="card"):
             frame.html(
-                "<h2>Beside the other pairs</h2>"
-                '<p class="quiet">The cosine of two directions: 1 teaches the same, −1 the opposite.</p>'
+                f"<h2>{say('Beside the other pairs')}</h2>"
+                f'<p class="quiet">{say("The cosine of two directions: 1 teaches the same, −1 the opposite.")}</p>'
             )
             self.cosines = frame.html(words_markup.cosines(None, 8), elem_id="cosines")
         with gr.Column(elem_id="word-library"):
             self.library = frame.html("", js_on_load=ON_CLICK, elem_id="library-list")
-            self.measure = gr.Button("Measure what is unmeasured", elem_id="measure-all", scale=0, min_width=240)
+            self.measure = gr.Button(say("Measure what is unmeasured"), elem_id="measure-all", scale=0, min_width=240)
         self.measure_all = gr.Checkbox(False, visible=False)
         self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while something is being measured
 
@@ -98,7 +100,7 @@ class WordsPage:
     ) -> tuple[Any, ...]:
         """All parts for what is chosen; the timer asks again while something is to come."""
         seen = self._looking.look(Wanted(positive, negative, reward, source, folder, measure_all))
-        label = "★ Remove from favourites" if seen.is_favourite else "☆ Keep as favourite"
+        label = f"★ {say('Remove from favourites')}" if seen.is_favourite else f"☆ {say('Keep as favourite')}"
         keep = gr.update(value=label, interactive=seen.is_favourite is not None)
         timer = gr.Timer(active=seen.is_coming)
         return seen.separation, seen.teach, keep, seen.ranked, seen.cosines, seen.library, timer

@@ -11,11 +11,12 @@ from toolkit.errors import UsageError
 from toolkit.picture_sets import PictureSet
 from toolkit.studio import examples, start_markup
 from toolkit.studio.markup import notice, number, prose, text, word_chips
+from toolkit.studio.speech import phrase, say, told
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
 
 SHOWN = 8  # pictures at each end
-UNMEASURED = "unmeasured here"
+UNMEASURED = phrase("unmeasured here")
 GHOST = '<span class="ghost picture"></span>'
 
 
@@ -38,19 +39,18 @@ def teach_url(pair: WordPair) -> str:
 
 def teach(pair: WordPair) -> str:
     """The page's one main action."""
-    return f'<a class="button primary" id="teach" href="{text(teach_url(pair))}">Teach this</a>'
+    return f'<a class="button primary" id="teach" href="{text(teach_url(pair))}">{say("Teach this")}</a>'
 
 
 def no_pair() -> str:
     """While a box is empty."""
-    return '<p class="quiet">Type a word in both boxes, or look at a pair of the library below.</p>'
+    return f'<p class="quiet">{say("Type a word in both boxes, or look at a pair of the library below.")}</p>'
 
 
 def shipped(value: float, reward: str) -> str:
     """A figure of the library, and how it came about."""
-    return start_markup.separation(Separation(value), reward) + (
-        '<p class="quiet">Shipped: 24 prompts drawn under each word by the demo\'s base.</p>'
-    )
+    source = say("Shipped: 24 prompts drawn under each word by the demo's base.")
+    return f'{start_markup.separation(Separation(value), reward)}<p class="quiet">{source}</p>'
 
 
 def separation(found: Separation | None, reward: str) -> str:
@@ -66,7 +66,7 @@ def ranked(pair: WordPair, pictures: PictureSet, margins: Sequence[float | None]
         return f'<div class="examples along">{blank * 2}</div>'
     order = picture_sets.ranked(margins)
     if not order:
-        return notice("watch", "None of these pictures can be read.")
+        return notice("watch", say("None of these pictures can be read."))
     half = min(SHOWN, (len(order) + 1) // 2)
     ends = (
         (pair.positive, "more", order[:half]),
@@ -74,17 +74,18 @@ def ranked(pair: WordPair, pictures: PictureSet, margins: Sequence[float | None]
     )
     drawn = "".join(_end(word, kind, places, pictures, margins) for word, kind, places in ends if places)
     unread = len(margins) - len(order)
-    more = f" {unread} could not be read." if unread else ""
-    return (
-        f'<div class="examples along">{drawn}</div><p class="quiet">Of {len(order)} pictures, the two ends. '
-        f"The number is the score with the first word minus the score with the second.{more}</p>"
-    )
+    about = [
+        say("Of {count} pictures, the two ends.", count=len(order)),
+        say("The number is the score with the first word minus the score with the second."),
+        say("{count} could not be read.", count=unread) if unread else "",
+    ]
+    return f'<div class="examples along">{drawn}</div><p class="quiet">{" ".join(about)}</p>'
 
 
 def _end(word: str, kind: str, places: Sequence[int], pictures: PictureSet, margins: Sequence[float | None]) -> str:
     tiles = "".join(_tile(*pictures.pictures[place], margins[place]) for place in places)
     return (
-        f'<figure><div class="tiles">{tiles}</div><figcaption><span class="quiet">most like</span> '
+        f'<figure><div class="tiles">{tiles}</div><figcaption><span class="quiet">{say("most like")}</span> '
         f'<span class="chip {kind}">{text(word)}</span></figcaption></figure>'
     )
 
@@ -102,8 +103,8 @@ def _tile(name: str, caption: str, margin: float | None) -> str:
 
 def no_pictures(error: UsageError, source: str) -> str:
     """Nothing to rank, and the next action."""
-    to_start = '<p><a class="button small" href="./">Teach a taste</a></p>' if source == "runs" else ""
-    return f'<div class="empty">{notice("quiet", str(error))}{to_start}</div>'
+    link = f'<p><a class="button small" href="./">{say("Teach a taste")}</a></p>'
+    return f'<div class="empty">{notice("quiet", told(str(error)))}{link if source == "runs" else ""}</div>'
 
 
 def cosines(beside: Sequence[tuple[float, WordPair]] | None, count: int) -> str:
@@ -121,10 +122,10 @@ def cosines(beside: Sequence[tuple[float, WordPair]] | None, count: int) -> str:
 
 def _meaning(value: float) -> str:
     if abs(value) < 0.3:
-        return "its own way"
+        return say("its own way")
     if abs(value) < 0.7:
-        return "partly the same" if value > 0 else "partly against it"
-    return "almost the same" if value > 0 else "the opposite"
+        return say("partly the same") if value > 0 else say("partly against it")
+    return say("almost the same") if value > 0 else say("the opposite")
 
 
 def _bar(value: float) -> str:
@@ -144,10 +145,11 @@ def library(rows: Sequence[Row], kept: Sequence[WordPair], trouble: str) -> str:
     own, others = [row for row in rows if str(row.pair) in favourite], [r for r in rows if str(r.pair) not in favourite]
     drawn = "".join(_row(row, is_favourite=True) for row in own)
     if not own and not trouble:
-        drawn = '<li class="none quiet">None yet. ☆ keeps a pair here and puts it first on Start.</li>'
+        empty = say("None yet. ☆ keeps a pair here and puts it first on Start.")
+        drawn = f'<li class="none quiet">{empty}</li>'
     return (
-        f'<h2>Favourites</h2>{trouble}<ul class="pairs">{drawn}</ul>'
-        f'<h2>Library</h2><ul class="pairs">{"".join(_row(row, is_favourite=False) for row in others)}</ul>'
+        f'<h2>{say("Favourites")}</h2>{trouble}<ul class="pairs">{drawn}</ul>'
+        f'<h2>{say("Library")}</h2><ul class="pairs">{"".join(_row(row, is_favourite=False) for row in others)}</ul>'
     )
 
 
@@ -155,14 +157,15 @@ def _row(row: Row, *, is_favourite: bool) -> str:
     pair = row.pair
     data = f'data-positive="{text(pair.positive)}" data-negative="{text(pair.negative)}"'
     name = text(str(pair))
-    sign, does = ("★", "Remove from favourites") if is_favourite else ("☆", "Keep as favourite")
-    note = f'<p class="quiet">{prose(row.note[0].upper() + row.note[1:])}.</p>' if row.note else ""
+    sign, does = ("★", say("Remove from favourites")) if is_favourite else ("☆", say("Keep as favourite"))
+    note = f'<p class="quiet">{prose(start_markup.remark(row.note))}</p>' if row.note else ""
+    look, teaching = text(say("Look at {pair}", pair=row.pair)), text(say("Teach {pair}", pair=row.pair))
     return (
         f'<li class="pair-row"><div class="pair-name">{word_chips([pair])}{note}</div>{_figure(row)}'
         f'<p class="pair-actions"><button type="button" class="button small star" data-does="keep" {data} '
         f'aria-pressed="{str(is_favourite).lower()}" aria-label="{does}: {name}" title="{does}">{sign}</button>'
-        f'<button type="button" class="button small" data-does="look" {data} aria-label="Look at {name}">Look</button>'
-        f'<a class="button small" href="{text(teach_url(pair))}" aria-label="Teach {name}">Teach this</a></p></li>'
+        f'<button type="button" class="button small" data-does="look" {data} aria-label="{look}">{say("Look")}</button>'
+        f'<a class="button small" href="{text(teach_url(pair))}" aria-label="{teaching}">{say("Teach this")}</a></p></li>'
     )
 
 
@@ -170,13 +173,13 @@ def _figure(row: Row) -> str:
     """How well the chosen reward tells the two apart; never a number that nobody measured."""
     value = row.shipped if row.shipped is not None else row.measured.value if row.measured else None
     if value is None:
-        said = row.trouble or UNMEASURED
+        said = told(row.trouble) or say(UNMEASURED)
         return '<p class="figure"><span class="ghost bar"></span></p>' if row.is_coming else _said(said)
-    tone, word = ("watch", "hardly") if Separation(value).is_weak else ("good", "apart")
-    source = "shipped" if row.shipped is not None else "measured here"
+    tone, word = ("watch", say("hardly")) if Separation(value).is_weak else ("good", say("apart"))
+    source = say("shipped") if row.shipped is not None else say("measured here")
     return (
         f'<p class="figure" title="{source}"><meter min="0.5" max="1" low="0.8" optimum="1" value="{value:.3f}" '
-        f'aria-label="told apart"></meter><b>{value:.2f}</b> <span class="{tone}">{word}</span></p>'
+        f'aria-label="{say("told apart")}"></meter><b>{value:.2f}</b> <span class="{tone}">{word}</span></p>'
     )
 
 
