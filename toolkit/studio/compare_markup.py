@@ -37,8 +37,9 @@ def standing(progress: Progress, sheet: Sheet) -> str:
             words = say("Waiting to be drawn")
         elif not done:
             words = say("Loading the base")
+        label = say("pictures drawn")
         return (
-            f'<p class="progress-line"><progress max="{total}" value="{done}" aria-label="{say("pictures drawn")}"></progress>'
+            f'<p class="progress-line"><progress max="{total}" value="{done}" aria-label="{label}"></progress>'
             f'<span class="quiet">{words}</span></p>{spoken(words if done in (0, total) else "")}'
         )
     if tone := TONES.get(progress.status):

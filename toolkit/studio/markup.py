@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from toolkit.errors import PalateError
-from toolkit.studio.speech import say, told
+from toolkit.studio.speech import paragraph, say, told
 from toolkit.words import WordPair
 
 # Gradio's HTML component treats these as its template language.
@@ -57,8 +57,8 @@ def notice(tone: str, sentence: str, details: str = "") -> str:
 
 def problem(error: PalateError) -> str:
     """An expected failure: what happened first, then cause and action."""
-    rest = " ".join(part for part in (error.cause, error.action) if part)
-    more = f'<p class="quiet">{prose(told(rest))}</p>' if rest else ""
+    rest = paragraph(told(error.cause), told(error.action))
+    more = f'<p class="quiet">{prose(rest)}</p>' if rest else ""
     return f'<div class="notice bad" role="alert">{sign("bad")}<div><p>{prose(told(error.what))}</p>{more}</div></div>'
 
 

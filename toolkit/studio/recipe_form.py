@@ -24,19 +24,20 @@ METHOD_LABELS = {
     "align_prop": "AlignProp", "awm": "AWM", "dance_grpo": "DanceGRPO", "ddpo": "DDPO",
     "direct_align": "Direct-Align", "dmpo": "DMPO", "dpo": "DPO", "dpo_cm": "DPO-C&M", "draft": "DRaFT",
     "drtune": "DRTune", "dspo": "DSPO", "flow_bp": "FlowBP", "flow_grpo": "Flow-GRPO", "inpo": "InPO", "ipo": "IPO",
-    "kto": "KTO", "latent_reward": phrase("Latent reward"), "leap_align": "LeapAlign", "mapo": "MaPO", "mix_grpo": "MixGRPO",
-    "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": phrase("Plain fine-tuning"), "sipo": "SIPO", "smpo": "SmPO",
-    "srpo": "SRPO",
+    "kto": "KTO", "latent_reward": phrase("Latent reward"), "leap_align": "LeapAlign", "mapo": "MaPO",
+    "mix_grpo": "MixGRPO", "nft": "DiffusionNFT", "refl": "ReFL", "sdpo": "SDPO", "sft": phrase("Plain fine-tuning"),
+    "sipo": "SIPO", "smpo": "SmPO", "srpo": "SRPO",
 }  # fmt: skip
 BASE_LABELS = {
-    "cogvideox": "CogVideoX", "demo": phrase("Demo, 64 × 64"), "flux": "FLUX.1", "flux2": "FLUX.2", "hunyuan_dit": "HunyuanDiT",
-    "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5", "sdxl": "SDXL",
-    "wan": "Wan 2.1", "z_image": "Z-Image",
+    "cogvideox": "CogVideoX", "demo": phrase("Demo, 64 × 64"), "flux": "FLUX.1", "flux2": "FLUX.2",
+    "hunyuan_dit": "HunyuanDiT", "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5",
+    "sdxl": "SDXL", "wan": "Wan 2.1", "z_image": "Z-Image",
 }  # fmt: skip
 
 REWARD_LABELS = {
-    "clip": "CLIP", "demo": phrase("Demo"), "demo_second": phrase("Demo, second"), "hpsv21": "HPSv2.1", "image_reward": "ImageReward",
-    "mixture": phrase("Mixture"), "pickscore": "PickScore", "remote": phrase("Remote"), "siglip": "SigLIP",
+    "clip": "CLIP", "demo": phrase("Demo"), "demo_second": phrase("Demo, second"), "hpsv21": "HPSv2.1",
+    "image_reward": "ImageReward", "mixture": phrase("Mixture"), "pickscore": "PickScore", "remote": phrase("Remote"),
+    "siglip": "SigLIP",
 }  # fmt: skip
 
 

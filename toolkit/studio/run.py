@@ -14,7 +14,7 @@ from toolkit.studio import before_after, frame, reading, run_markup, run_picture
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
-from toolkit.studio.speech import phrase, say
+from toolkit.studio.speech import paragraph, phrase, say
 
 # Each part of the page and who draws it; a part is sent again only when it looks different.
 PARTS: Mapping[str, Callable[[View], str]] = {
@@ -160,9 +160,9 @@ class RunPage:
         kept = view.run.checkpoint_updates()
         ends = say("The run ends at its next update, measures once more and writes its LoRA from the best checkpoint.")
         if not kept:
-            return gr.update(visible=True), notice("quiet", f"{ends} {say('Nothing is saved yet.')}")
+            return gr.update(visible=True), notice("quiet", paragraph(ends, say("Nothing is saved yet.")))
         saved = say("Saved so far: up to update {update}. Resume can go on later.", update=kept[-1])
-        return gr.update(visible=True), notice("quiet", f"{ends} {saved}")
+        return gr.update(visible=True), notice("quiet", paragraph(ends, saved))
 
     def request_stop(self, name: str) -> tuple[Any, str]:
         """Ask the run to end."""

@@ -46,7 +46,7 @@ class Listing:
             runs_markup.attention(entries, is_worked=self._launcher.queue.is_worked()),
             runs_markup.section(say("At work"), cards(at_work), free),
             runs_markup.section(say("In line"), cards(waiting), "" if at_work else free),
-            runs_markup.section(say("Earlier") if at_work or waiting else "", cards(others[:shown])),
+            runs_markup.section(say("Earlier runs") if at_work or waiting else "", cards(others[:shown])),
             runs_markup.more(len(others) - shown, STEP),
         ]
         return "".join(parts)

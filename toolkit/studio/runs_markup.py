@@ -12,7 +12,7 @@ from toolkit.studio import recipe_form
 from toolkit.studio.markup import picture, prose, run_url, sign, text, word_chips
 from toolkit.studio.reading import View
 from toolkit.studio.run_markup import STATUS, status_chip
-from toolkit.studio.speech import say, told
+from toolkit.studio.speech import paragraph, say, told
 
 FILTERED = (RUNNING, QUEUED, PAUSED, DONE, STOPPED, INTERRUPTED, FAILED, CANCELLED)
 _BLANK = '<span class="ghost picture"></span>'
@@ -66,7 +66,7 @@ def _waits(entry: Entry, place: int) -> str:
         parts.append(say("Takes {count} GPUs.", count=entry.gpus))
     if entry.priority:
         parts.append(say("Priority {priority}.", priority=entry.priority))
-    return " ".join(parts)
+    return paragraph(*parts)
 
 
 def _buttons(view: View, entry: Entry | None, place: int) -> str:

@@ -72,7 +72,7 @@ def phrase(sentence: str) -> str:
 
 
 def say(sentence: str, **parts: object) -> str:
-    """The sentence in the language spoken here, its {places} filled. parts: numbers, names and what was said already."""
+    """The sentence in the language spoken here, its {places} filled. parts: numbers, names, what was said already."""
     now = _language.get()
     if now == _UNSPOKEN:
         key = (sentence, tuple(sorted(parts.items())))
@@ -93,6 +93,14 @@ def spoken(content: str, language: str) -> str:
         return _MARK.sub(replaced, content)
 
 
+def paragraph(*sentences: str) -> str:
+    """Sentences after each other; Chinese sets no space between them."""
+    joined = ""
+    for sentence in filter(None, sentences):
+        joined += sentence if joined.endswith(tuple("。！？：；")) else f" {sentence}"
+    return joined.lstrip()
+
+
 def script_sentences() -> list[str]:
     """What the pages' script says, by its own `say('…')`; a part of it stays in its {place}."""
     script = (files("toolkit.studio") / "studio.js").read_text(encoding="utf-8")
@@ -108,15 +116,11 @@ def told(sentences: str) -> str:
 def _told(sentences: str, language: str) -> str:
     if language not in LANGUAGES or not catalogue(language).told:
         return sentences
-    whole = _one_told(sentences, language)
-    if whole is not None:
+    one_by_one = re.split(r"(?<=[.!?]) (?=[^a-z])", sentences)
+    found = [_one_told(one, language) for one in one_by_one]
+    if None in found and (whole := _one_told(sentences, language)) is not None:
         return whole
-    joined, gap = "", ""
-    for one in re.split(r"(?<=[.!?]) (?=[^a-z])", sentences):
-        found = _one_told(one, language)
-        joined += (gap if found is not None else " " * bool(joined)) + (one if found is None else found)
-        gap = " " if found is None else ""  # Chinese sets no space between its sentences
-    return joined
+    return paragraph(*(other or one for one, other in zip(one_by_one, found, strict=True)))
 
 
 def _one_told(sentence: str, language: str) -> str | None:
@@ -125,8 +129,16 @@ def _one_told(sentence: str, language: str) -> str | None:
         return exact
     for pattern, template in _patterns(language):
         if found := pattern.fullmatch(sentence):
-            return template.format(**{name: _told(part, language) for name, part in found.groupdict().items()})
+            return template.format(**{name: _told_part(part, language) for name, part in found.groupdict().items()})
     return None
+
+
+def _told_part(part: str, language: str) -> str:
+    """What fills a place: a name stays; a sentence may have lost its capital and its full stop."""
+    if " " not in part:
+        return part
+    whole = _one_told(f"{part[0].upper()}{part[1:]}.", language)
+    return _told(part, language) if whole is None else whole.rstrip("。")
 
 
 @cache

@@ -66,7 +66,7 @@ class StartPage:
             self.about = frame.html(start_markup.chosen_method(first.method))
             with gr.Row(elem_classes="budget"):
                 self.budget = gr.Radio(
-                    [(say("{name} · {count} updates", name=say(name), count=updates), updates) for name, updates in recipe_form.BUDGETS.items()],
+                    start_markup.budgets(),
                     value=first.updates, label=say("Budget"), elem_classes="chips", elem_id="budget", scale=3,
                 )  # fmt: skip
                 self.updates = gr.Number(

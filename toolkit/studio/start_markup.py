@@ -38,9 +38,10 @@ def separation(result: Separation, reward: str) -> str:
     """The bar and its sentence."""
     tone = "watch" if result.is_weak else "good"
     hover = say("Of two pictures, one drawn with each word: how often the reward finds the right one. 0.5 is chance.")
+    sentence = text(told(result.sentence))
     return (
         f'<div class="separation" title="{text(hover)}"><meter min="0.5" max="1" low="0.8" optimum="1" '
-        f'value="{result.value:.3f}" class="{tone}" aria-label="{say("separation")}"></meter><p>{text(told(result.sentence))} '
+        f'value="{result.value:.3f}" class="{tone}" aria-label="{say("separation")}"></meter><p>{sentence} '
         f'<span class="quiet">{say("Reward")}{say(": ")}{text(reward)}</span></p></div>'
     )
 
@@ -75,7 +76,16 @@ def queued(name: str, place: int) -> str:
     """A run was queued: where it stands, and the way to it."""
     where = say("is #{place} in line.", place=place) if place else say("has started: nothing was before it.")
     links = f'<a href="{run_url(name)}">{say("Its page")}</a> · <a href="./runs">{say("All runs")}</a>'
-    return f'<div class="notice good" role="status">{sign("good")}<div><p><b>{text(name)}</b> {where} {links}</p></div></div>'
+    words = f"<p><b>{text(name)}</b> {where} {links}</p>"
+    return f'<div class="notice good" role="status">{sign("good")}<div>{words}</div></div>'
+
+
+def budgets() -> list[tuple[str, int]]:
+    """(label, updates) of the named budgets."""
+    return [
+        (say("{name} · {count} updates", name=say(name), count=updates), updates)
+        for name, updates in recipe_form.BUDGETS.items()
+    ]
 
 
 def library(favourites: Sequence[WordPair] = ()) -> list[tuple[str, str]]:

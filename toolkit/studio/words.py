@@ -53,8 +53,8 @@ class WordsPage:
                 elem_classes="chips", elem_id="source",
             )  # fmt: skip
             self.folder = gr.Textbox(
-                "", label=say("Folder"), info=say("Its path in full, on the computer that runs the Studio."), max_length=4096,
-                visible=False, elem_id="folder",
+                "", label=say("Folder"), info=say("Its path in full, on the computer that runs the Studio."),
+                max_length=4096, visible=False, elem_id="folder",
             )  # fmt: skip
             self.ranked = frame.html("", elem_id="ranked")
         with gr.Column(elem_classes="card"):

@@ -11,7 +11,7 @@ from toolkit.errors import UsageError
 from toolkit.picture_sets import PictureSet
 from toolkit.studio import examples, start_markup
 from toolkit.studio.markup import notice, number, prose, text, word_chips
-from toolkit.studio.speech import phrase, say, told
+from toolkit.studio.speech import paragraph, phrase, say, told
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
 
@@ -79,7 +79,7 @@ def ranked(pair: WordPair, pictures: PictureSet, margins: Sequence[float | None]
         say("The number is the score with the first word minus the score with the second."),
         say("{count} could not be read.", count=unread) if unread else "",
     ]
-    return f'<div class="examples along">{drawn}</div><p class="quiet">{" ".join(about)}</p>'
+    return f'<div class="examples along">{drawn}</div><p class="quiet">{paragraph(*about)}</p>'
 
 
 def _end(word: str, kind: str, places: Sequence[int], pictures: PictureSet, margins: Sequence[float | None]) -> str:
@@ -165,7 +165,8 @@ def _row(row: Row, *, is_favourite: bool) -> str:
         f'<p class="pair-actions"><button type="button" class="button small star" data-does="keep" {data} '
         f'aria-pressed="{str(is_favourite).lower()}" aria-label="{does}: {name}" title="{does}">{sign}</button>'
         f'<button type="button" class="button small" data-does="look" {data} aria-label="{look}">{say("Look")}</button>'
-        f'<a class="button small" href="{text(teach_url(pair))}" aria-label="{teaching}">{say("Teach this")}</a></p></li>'
+        f'<a class="button small" href="{text(teach_url(pair))}" aria-label="{teaching}">{say("Teach this")}</a>'
+        "</p></li>"
     )
 
 

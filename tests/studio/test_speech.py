@@ -1,0 +1,267 @@
+"""Both languages say everything: the catalogue has exactly what the sources say, and no English is left on a zh page."""
+
+import ast
+import html
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+
+from toolkit import catalogue
+from toolkit.comparison_folder import Comparisons
+from toolkit.errors import UsageError
+from toolkit.run_folder import FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, RunFolder
+from toolkit.studio import comparing, pages, reading, run_markup, runs_markup, speech, start_markup
+from toolkit.studio.compare import ComparePage
+from toolkit.studio.launching import Launcher
+from toolkit.studio.listening import wanted
+from toolkit.studio.markup import problem
+from toolkit.studio.run import PARTS
+from toolkit.studio.runs_listing import Listing
+from toolkit.word_scorer import Separation
+from training import guards
+
+MakeRun = Callable[..., RunFolder]
+ROOT = Path(__file__).resolve().parents[2]
+STUDIO = ROOT / "toolkit" / "studio"
+PLACE = re.compile(r"\{(\w+)\}")
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+def calls(name: str) -> Iterator[tuple[str, ast.expr]]:
+    """Where a function is called, and with which first argument."""
+    for path in STUDIO.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                yield f"{path.name}:{node.lineno}", node.args[0]
+
+
+def sentences() -> set[str]:
+    literals = [*calls("say"), *calls("phrase")]
+    return {node.value for _, node in literals if isinstance(node, ast.Constant)} | set(speech.script_sentences())
+
+
+def test_chinese_has_what_the_studio_says_and_nothing_else() -> None:
+    said = set(speech.catalogue("zh").said)
+    assert sentences() - said == set(), "missing"
+    assert said - sentences() == set(), "stale"
+
+
+def test_sentences_are_named_where_they_are_said() -> None:
+    assert [at for at, node in calls("say") if isinstance(node, ast.JoinedStr | ast.BinOp)] == []
+    assert [at for at, node in calls("phrase") if not isinstance(node, ast.Constant)] == []
+
+
+def test_translations_keep_their_places_and_need_no_escaping() -> None:
+    both = speech.catalogue("zh")
+    for sentence, translation in {**both.said, **both.told}.items():
+        assert set(PLACE.findall(sentence)) == set(PLACE.findall(translation)), sentence
+        assert not set('<>&"\\$') & set(translation.replace("DPO-C&M", "")), sentence
+    for sentence in both.said:
+        assert not set('<>&"\\$') & set(sentence), sentence
+
+
+def literals(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*.py"):
+        if "studio" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_what_is_told_still_comes_from_somewhere() -> None:
+    sources = [*literals(ROOT / "toolkit"), *literals(ROOT / "training")]
+    sources += [(ROOT / name).read_text(encoding="utf-8") for name in ("comfy_nodes/words.json", "toolkit/catalogue.json")]
+    known = "\n".join([*sources, reading.__file__, (STUDIO / "reading.py").read_text(encoding="utf-8")]).lower()
+    known = re.sub(r"\s+", " ", known.replace("\\u0303", "\u0303"))
+    for template in speech.catalogue("zh").told:
+        if template.startswith(("Input should", "String should")):  # pydantic's
+            continue
+        for part in PLACE.split(template)[::2]:
+            words = part.strip(" .:;,()`“”[]").lower()
+            assert words in known or json.dumps(words)[1:-1] in known, (template, words)
+
+
+def test_what_a_run_may_say_of_itself_is_told() -> None:
+    said = [text for guard in guards.GUARDS for text in (guard.falling, guard.rising) if text]
+    said += [f"{entry.summary}" for entry in catalogue.load()["methods"].values()]
+    base = guards.Check(0, {"reward": 0.0, "second": 0.1, "texture": 1.0, "diversity": 1.0})
+    bad = {"reward": 1.0, "second": -0.5, "texture": 9.0, "diversity": 1.0}
+    for checks, updates in (([base, guards.Check(5, bad)], 5), ([base, guards.Check(5, bad), guards.Check(9, bad)], 99)):
+        said.append(guards.verdict(checks, patience=2, updates=updates).sentence)
+    said += [Separation(0.6).sentence, Separation(0.9).sentence]
+    with speech.speaking("zh"):
+        for sentence in said:
+            assert speech.told(sentence) != sentence, sentence
+            assert CHINESE.search(speech.told(sentence))
+        assert speech.told(said[-3]) == "停在第 9 步：第二奖励低于底模：训练所用的奖励正在被钻空子。没有毫无疑问的检查点，因此保留底模。"
+        assert speech.told("Never heard. Pictures are becoming alike.") == "Never heard. 图片越来越雷同。"
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_told(content: str) -> None:
+    with speech.speaking("zh"):
+        assert isinstance(speech.told(content), str)
+    assert speech.told(content) == content
+
+
+def test_built_once_said_to_everybody() -> None:
+    with speech.unspoken():
+        kept = html.escape(f"<b>{speech.say('Show {count} more', count=3)}</b> {speech.say('Draw')}")
+    assert "Draw" not in kept
+    assert html.unescape(speech.spoken(kept, "en")) == "<b>Show 3 more</b> Draw"
+    assert html.unescape(speech.spoken(kept, "zh")) == "<b>再显示 3 个</b> 绘制"
+    assert speech.language() == "en"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accepted", "language"),
+    [
+        ("", "", "en"),
+        ("", "zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("", "de,zh-TW;q=0.9,en;q=0.8", "zh"),
+        ("", "en;q=0.3, zh;q=0.2", "en"),
+        ("", "zh;q=0, fr", "en"),
+        ("", "zh;q=x,*", "en"),
+        ("palate_language=en", "zh-CN", "en"),
+        ("palate_language=zh", "en", "zh"),
+        ("palate_language=../etc; a=b", "zh", "zh"),
+        ("\x80;;=", "", "en"),
+    ],
+)
+def test_the_choice_counts_before_the_browser(cookie: str, accepted: str, language: str) -> None:
+    assert wanted(Headers({"cookie": cookie, "accept-language": accepted})) == language
+
+
+class Seen(HTMLParser):
+    """What people read or hear of a page, without code, names and recipes."""
+
+    SILENT = ("script", "style", "pre", "code")
+    READ = ("aria-label", "title", "alt", "placeholder", "data-spoken", "data-caption")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("img", "input", "br", "meta", "link"):
+            self._inside.append(tag)
+        self.found += [value for name, value in attrs if name in self.READ and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not set(self._inside) & set(self.SILENT):
+            self.found.append(data)
+
+
+# Names: of methods, models, formats, files, programs, and of what the made-up runs are about.
+NAMES = re.compile(
+    r"""\b(LoRA|Palate|Studio|SRPO|GPU|CPU|CUDA|RAM|YAML|JSON|Hub|ComfyUI|PyTorch|Python|FLUX|Logit|diffusers|
+    arXiv|taste\w*|3d[ ]render|line[ ]art|demo\w*|English|realistic[ ]photo|CG[ ]render|natural[ ]lighting|painting|
+    sharp|blurry|bright|dark|cartoon|flat[ ]icon|favourites\.json|palate|GB|MB|ms|@\d+|RUN|UPDATE|base)\b|`[^`]*`|
+    \S+\.(?:yaml|jsonl?|txt|log|safetensors|png)|kohya|/\S+|(?:realistic|natural)[ ]\w+""",
+    re.VERBOSE,
+)
+ENGLISH = re.compile(r"[A-Za-z]{3,}")
+
+
+def left(content: str) -> list[str]:
+    """English that is still there."""
+    seen = Seen()
+    seen.feed(content)
+    return [text for text in seen.found if ENGLISH.search(NAMES.sub("", html.unescape(text)))]
+
+
+@pytest.fixture
+def zh() -> Iterator[None]:
+    with speech.speaking("zh"):
+        yield
+
+
+@pytest.mark.usefixtures("zh")
+@pytest.mark.parametrize("state", ["done", "base kept", "running", "begun", "failed", "interrupted", "paused", "alarm"])
+def test_a_run_is_shown_in_chinese(make_run: MakeRun, told: SimpleNamespace, state: str) -> None:
+    run = make_run(best={"done": 20, "base kept": 0, "alarm": 20}.get(state))
+    statuses = {"running": RUNNING, "begun": QUEUED, "failed": FAILED, "interrupted": INTERRUPTED, "paused": PAUSED}
+    if state in statuses:
+        run.write_state(statuses[state], pid=0, update=20, updates=20)
+    if state == "begun":
+        run.events_file.unlink()
+    if state == "alarm":
+        light = {"state": "bad", "sentence": "Fine texture is rising: the reward may be getting gamed."}
+        told.append(run, told.check(30) | {"guards": {"texture": light}})
+    view = reading.view(run)
+    for name, draw in PARTS.items():
+        assert left(draw(view)) == [], name
+    assert left(runs_markup.card(view)) == []
+    assert left(run_markup.found(["one"])) == []
+
+
+@pytest.mark.usefixtures("zh")
+def test_lists_and_comparisons_are_shown_in_chinese(make_run: MakeRun) -> None:
+    root = make_run().path.parent
+    assert left(Listing(Launcher(root)).drawn()) == []
+    assert left(runs_markup.empty() + runs_markup.nothing_found() + runs_markup.more(50, 40)) == []
+    sheet = comparing.previews(root, comparing.first_fields(root))
+    page = object.__new__(ComparePage)
+    page._comparisons = Comparisons(root)
+    assert sheet is None or left("".join(part for part in page.look("base", "taste")[1:5] if isinstance(part, str))) == []
+    for wrong in (comparing.Fields(), comparing.Fields(right="taste"), comparing.Fields(right="nobody", prompts="a")):
+        with pytest.raises(UsageError) as refusal:
+            comparing.wanted(root, wrong)
+        assert left(problem(refusal.value)) in ([], ["没有训练“nobody”。"]), refusal.value
+    assert left(start_markup.queued("taste", 2) + start_markup.measuring() + start_markup.not_yet()) == []
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The app as it is launched."""
+    built = pages.build(tmp_path_factory.mktemp("runs"))
+    _, url, _ = built.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **pages.look())
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+    built.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/words", "/runs", "/run", "/compare", "/system"])
+def test_a_page_is_sent_in_the_visitors_language(client: httpx.Client, path: str) -> None:
+    both = {}
+    for language in ("en", "zh"):
+        answer = client.get(path, headers={"accept-language": language})
+        assert answer.status_code == 200
+        assert re.search(rf'<html\s+lang="{speech.TAGS[language]}"', answer.text)
+        assert not re.search("[\ue000\ue001]", answer.text)
+        assert "Accept-Language" in answer.headers["vary"]
+        both[language] = answer.text
+    assert "跳到正文" in both["zh"]
+    assert "Skip to content" in both["en"]
+    assert not CHINESE.search(both["en"].replace("中文", ""))
+
+
+@pytest.mark.parametrize("path", ["", "words", "runs", "run", "compare", "system"])
+def test_no_built_label_stays_english(client: httpx.Client, path: str) -> None:
+    page = client.get(f"/{path}", headers={"accept-language": "zh"}).text
+    config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", page, re.DOTALL)[1])  # type: ignore[index]
+    on_page = set(config["page"][path]["components"])
+    for component in config["components"]:
+        if component["id"] not in on_page or not component["props"].get("visible", True):
+            continue
+        props = component["props"]
+        shown = [props.get(name) for name in ("label", "info", "placeholder")]
+        if component["type"] in ("button", "html"):
+            shown.append(props.get("value"))
+        shown += [label for label, _ in props.get("choices") or () if component["props"].get("elem_id") != "method"]
+        for text in shown:
+            if isinstance(text, str) and component["type"] not in ("code", "navbar", "column", "row", "form"):
+                assert left(text) == [], component
