@@ -79,6 +79,7 @@ def main() -> None:
         run_history=False,
         enable_monitoring=False,
         max_file_size="1mb",
+        app_kwargs=pages.APP,
         **pages.look(),
     )
 

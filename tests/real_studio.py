@@ -94,13 +94,13 @@ def errors() -> list[str]:
 
 @pytest.fixture
 def open_page(browser: Any, errors: list[str]) -> Iterator[Callable[..., Any]]:
-    """A fresh visitor's page of that size and colour scheme."""
+    """A fresh visitor's page of that size, colour scheme and language."""
     contexts = []
 
-    def open_page(size: str = "desktop", scheme: str = "light") -> Any:
+    def open_page(size: str = "desktop", scheme: str = "light", locale: str = "en-US") -> Any:
         width, height = WIDTHS[size]
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+            viewport={"width": width, "height": height}, color_scheme=scheme, locale=locale, accept_downloads=True
         )
         contexts.append(context)
         page = context.new_page()

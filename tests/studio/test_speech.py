@@ -1,10 +1,11 @@
-"""Both languages say everything: the catalogue has exactly what the sources say, and no English is left on a zh page."""
+"""Both languages say everything: the catalogue has exactly what the sources say; on a zh page no English is left."""
 
 import ast
 import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from toolkit import catalogue
+from toolkit import catalogue, demo_pictures
 from toolkit.comparison_folder import Comparisons
 from toolkit.errors import UsageError
 from toolkit.run_folder import FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, RunFolder
-from toolkit.studio import comparing, pages, reading, run_markup, runs_markup, speech, start_markup
+from toolkit.studio import comparing, pages, reading, recipe_form, run_markup, runs_markup, speech, start_markup
 from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
 from toolkit.studio.listening import wanted
@@ -27,6 +28,7 @@ from toolkit.studio.markup import problem
 from toolkit.studio.run import PARTS
 from toolkit.studio.runs_listing import Listing
 from toolkit.word_scorer import Separation
+from toolkit.words import library
 from training import guards
 
 MakeRun = Callable[..., RunFolder]
@@ -69,6 +71,10 @@ def test_translations_keep_their_places_and_need_no_escaping() -> None:
         assert not set('<>&"\\$') & set(sentence), sentence
 
 
+def subjects() -> set[str]:
+    return {subject.name for subject in demo_pictures.subjects().values()}
+
+
 def literals(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*.py"):
         if "studio" not in path.parts:
@@ -79,7 +85,9 @@ def literals(folder: Path) -> Iterator[str]:
 
 def test_what_is_told_still_comes_from_somewhere() -> None:
     sources = [*literals(ROOT / "toolkit"), *literals(ROOT / "training")]
-    sources += [(ROOT / name).read_text(encoding="utf-8") for name in ("comfy_nodes/words.json", "toolkit/catalogue.json")]
+    sources += [
+        (ROOT / name).read_text(encoding="utf-8") for name in ("comfy_nodes/words.json", "toolkit/catalogue.json")
+    ]
     known = "\n".join([*sources, reading.__file__, (STUDIO / "reading.py").read_text(encoding="utf-8")]).lower()
     known = re.sub(r"\s+", " ", known.replace("\\u0303", "\u0303"))
     for template in speech.catalogue("zh").told:
@@ -95,14 +103,20 @@ def test_what_a_run_may_say_of_itself_is_told() -> None:
     said += [f"{entry.summary}" for entry in catalogue.load()["methods"].values()]
     base = guards.Check(0, {"reward": 0.0, "second": 0.1, "texture": 1.0, "diversity": 1.0})
     bad = {"reward": 1.0, "second": -0.5, "texture": 9.0, "diversity": 1.0}
-    for checks, updates in (([base, guards.Check(5, bad)], 5), ([base, guards.Check(5, bad), guards.Check(9, bad)], 99)):
+    for checks, updates in (
+        ([base, guards.Check(5, bad)], 5),
+        ([base, guards.Check(5, bad), guards.Check(9, bad)], 99),
+    ):
         said.append(guards.verdict(checks, patience=2, updates=updates).sentence)
     said += [Separation(0.6).sentence, Separation(0.9).sentence]
     with speech.speaking("zh"):
         for sentence in said:
             assert speech.told(sentence) != sentence, sentence
             assert CHINESE.search(speech.told(sentence))
-        assert speech.told(said[-3]) == "停在第 9 步：第二奖励低于底模：训练所用的奖励正在被钻空子。没有毫无疑问的检查点，因此保留底模。"
+        assert (
+            speech.told(said[-3])
+            == "停在第 9 步：第二奖励低于底模：训练所用的奖励正在被钻空子。没有毫无疑问的检查点，因此保留底模。"
+        )
         assert speech.told("Never heard. Pictures are becoming alike.") == "Never heard. 图片越来越雷同。"
 
 
@@ -165,14 +179,17 @@ class Seen(HTMLParser):
             self.found.append(data)
 
 
-# Names: of methods, models, formats, files, programs, and of what the made-up runs are about.
-NAMES = re.compile(
-    r"""\b(LoRA|Palate|Studio|SRPO|GPU|CPU|CUDA|RAM|YAML|JSON|Hub|ComfyUI|PyTorch|Python|FLUX|Logit|diffusers|
-    arXiv|taste\w*|3d[ ]render|line[ ]art|demo\w*|English|realistic[ ]photo|CG[ ]render|natural[ ]lighting|painting|
-    sharp|blurry|bright|dark|cartoon|flat[ ]icon|favourites\.json|palate|GB|MB|ms|@\d+|RUN|UPDATE|base)\b|`[^`]*`|
-    \S+\.(?:yaml|jsonl?|txt|log|safetensors|png)|kohya|/\S+|(?:realistic|natural)[ ]\w+""",
-    re.VERBOSE,
-)
+# What stays as it is: names of methods, models, formats, files and programs, and what runs and pictures are about.
+LABELS = {*recipe_form.METHOD_LABELS.values(), *recipe_form.BASE_LABELS.values(), *recipe_form.REWARD_LABELS.values()}
+WORDS = {word for entry in library() for word in (entry.positive, entry.negative)}
+PROMPTS = {"a dog", "a tiger face", "a horse face on a black background"}
+PLAIN = (
+    "LoRA", "Palate", "Studio", "GPU", "CPU", "YAML", "JSON", "ComfyUI", "diffusers", "kohya", "arXiv", "Logit",
+    "taste", "base", "demo", "English", "warning", "palate doctor",
+)  # fmt: skip
+KEPT = sorted({*LABELS - sentences(), *WORDS, *PROMPTS, *PLAIN, *demo_pictures.subjects(), *subjects()}, key=len)
+FILES = r"`[^`]*`|[\w-]+\.(?:yaml|jsonl?|txt|log|safetensors|png)|/\S+"
+NAMES = re.compile("|".join((FILES, *map(re.escape, reversed(KEPT)))))
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -213,14 +230,19 @@ def test_lists_and_comparisons_are_shown_in_chinese(make_run: MakeRun) -> None:
     root = make_run().path.parent
     assert left(Listing(Launcher(root)).drawn()) == []
     assert left(runs_markup.empty() + runs_markup.nothing_found() + runs_markup.more(50, 40)) == []
-    sheet = comparing.previews(root, comparing.first_fields(root))
     page = object.__new__(ComparePage)
     page._comparisons = Comparisons(root)
-    assert sheet is None or left("".join(part for part in page.look("base", "taste")[1:5] if isinstance(part, str))) == []
-    for wrong in (comparing.Fields(), comparing.Fields(right="taste"), comparing.Fields(right="nobody", prompts="a")):
+    shown = [part for part in page.look(*astuple(comparing.first_fields(root))) if isinstance(part, str)]
+    assert sum("<img" in part for part in shown) == 2
+    assert left("".join(shown)) == []
+    wrong = [
+        comparing.Fields(), comparing.Fields(right="taste"), comparing.Fields(right="taste", prompts="a" * 10_001),
+        comparing.Fields(right="taste", prompts="a", preset="none"), comparing.Fields(right="a@b@c", prompts="a"),
+    ]  # fmt: skip
+    for fields in wrong:
         with pytest.raises(UsageError) as refusal:
-            comparing.wanted(root, wrong)
-        assert left(problem(refusal.value)) in ([], ["没有训练“nobody”。"]), refusal.value
+            comparing.wanted(root, fields)
+        assert left(problem(refusal.value).replace("a@b@c", "")) == [], refusal.value
     assert left(start_markup.queued("taste", 2) + start_markup.measuring() + start_markup.not_yet()) == []
 
 
@@ -228,7 +250,7 @@ def test_lists_and_comparisons_are_shown_in_chinese(make_run: MakeRun) -> None:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """The app as it is launched."""
     built = pages.build(tmp_path_factory.mktemp("runs"))
-    _, url, _ = built.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **pages.look())
+    _, url, _ = built.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs=pages.APP, **pages.look())
     with httpx.Client(base_url=url, timeout=60) as client:
         yield client
     built.close()

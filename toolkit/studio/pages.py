@@ -25,6 +25,7 @@ from toolkit.system import CheckUps
 from toolkit.word_scorer import WordScorer
 
 MARK = Path(__file__).with_name("mark.svg")
+APP = {"middleware": [Middleware(Listening)]}  # of the web app that the pages are served by
 
 
 def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
@@ -56,7 +57,6 @@ def look() -> dict[str, Any]:
         "head": f"<style>{tokens.css()}{asset('style.css')}</style><script>{_words()}{asset('studio.js')}</script>",
         "favicon_path": MARK,
         "footer_links": [],
-        "app_kwargs": {"middleware": [Middleware(Listening)]},
     }
 
 

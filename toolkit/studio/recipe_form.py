@@ -30,8 +30,8 @@ METHOD_LABELS = {
 }  # fmt: skip
 BASE_LABELS = {
     "cogvideox": "CogVideoX", "demo": phrase("Demo, 64 × 64"), "flux": "FLUX.1", "flux2": "FLUX.2",
-    "hunyuan_dit": "HunyuanDiT", "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5",
-    "sdxl": "SDXL", "wan": "Wan 2.1", "z_image": "Z-Image",
+    "hunyuan_dit": "HunyuanDiT", "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5",
+    "sd3": "Stable Diffusion 3.5", "sdxl": "SDXL", "wan": "Wan 2.1", "z_image": "Z-Image",
 }  # fmt: skip
 
 REWARD_LABELS = {

@@ -250,7 +250,7 @@ def download(view: View) -> str:
     loras = list(zip(view.lora_files, view.lora_readers, strict=False))
     links = []
     for path, program in loras:
-        link = say("Download LoRA for {program}", program=program) if len(loras) > 1 else say("Download LoRA")
+        link = say("Download LoRA for {program}", program=told(program)) if len(loras) > 1 else say("Download LoRA")
         facts = about or f"{path.name} · {path.stat().st_size / 1e6:.1f} MB"
         links.append(
             f'<a class="{kind}" href="{file_url(path)}" download="{text(path.name)}">{link}</a>'
@@ -265,7 +265,7 @@ def files(view: View) -> str:
     run = view.run
     named = [
         *(
-            (path, say("the LoRA, for {program}", program=whose))
+            (path, say("the LoRA, for {program}", program=told(whose)))
             for path, whose in zip(view.lora_files, view.lora_readers, strict=False)
         ),
         (run.recipe_file, say("the recipe")),

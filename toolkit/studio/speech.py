@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import NamedTuple
 
 import yaml
 
@@ -24,9 +25,18 @@ COOKIE = "palate_language"
 _UNSPOKEN = "unspoken"  # the language of what is built for every visitor
 _language: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
+
+class _Kept(NamedTuple):
+    """What a mark stands for: a sentence of the Studio's own with its parts, or one from elsewhere."""
+
+    sentence: str
+    parts: tuple[tuple[str, object], ...]
+    is_own: bool
+
+
 # A mark is a number between two characters of Unicode's private use area: escaping leaves it as it is.
-_MARK = re.compile("\ue000([0-9]+)\ue001")
-_marked: dict[tuple[str, tuple[tuple[str, object], ...]], int] = {}
+_MARK = re.compile("\ue000([0-9]{1,6})\ue001")
+_marked: dict[_Kept, int] = {}
 
 
 @dataclass(frozen=True)
@@ -75,10 +85,13 @@ def say(sentence: str, **parts: object) -> str:
     """The sentence in the language spoken here, its {places} filled. parts: numbers, names, what was said already."""
     now = _language.get()
     if now == _UNSPOKEN:
-        key = (sentence, tuple(sorted(parts.items())))
-        return f"\ue000{_marked.setdefault(key, len(_marked))}\ue001"
+        return _mark(_Kept(sentence, tuple(sorted(parts.items())), is_own=True))
     template = catalogue(now).said.get(sentence, sentence)
     return template.format(**parts) if parts else template
+
+
+def _mark(kept: _Kept) -> str:
+    return f"\ue000{_marked.setdefault(kept, len(_marked))}\ue001"
 
 
 def spoken(content: str, language: str) -> str:
@@ -86,8 +99,10 @@ def spoken(content: str, language: str) -> str:
     kept = list(_marked)
 
     def replaced(found: re.Match[str]) -> str:
-        sentence, parts = kept[int(found[1])]
-        return spoken(say(sentence, **dict(parts)), language)
+        if int(found[1]) >= len(kept):  # no mark of ours
+            return ""
+        sentence, parts, is_own = kept[int(found[1])]
+        return spoken(say(sentence, **dict(parts)), language) if is_own else _told(sentence, language)
 
     with speaking(language):
         return _MARK.sub(replaced, content)
@@ -109,12 +124,13 @@ def script_sentences() -> list[str]:
 
 def told(sentences: str) -> str:
     """Sentences of a run, an error or a check-up, which are English; one that the catalogue lacks stays so."""
-    return _told(str(sentences), _language.get())
+    now = _language.get()
+    return _mark(_Kept(sentences, (), is_own=False)) if now == _UNSPOKEN and sentences else _told(sentences, now)
 
 
 @lru_cache(maxsize=4096)
 def _told(sentences: str, language: str) -> str:
-    if language not in LANGUAGES or not catalogue(language).told:
+    if language == ENGLISH:
         return sentences
     one_by_one = re.split(r"(?<=[.!?]) (?=[^a-z])", sentences)
     found = [_one_told(one, language) for one in one_by_one]

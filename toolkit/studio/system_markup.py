@@ -40,7 +40,7 @@ def findings(latest: CheckUp | None) -> str:
 def _finding(finding: Finding) -> str:
     tone = TONES[finding.state]
     return (
-        f"<li>{sign(tone)}<b>{text(finding.about)}</b><span>{prose(told(masking.mask(finding.sentence)))}</span>"
+        f"<li>{sign(tone)}<b>{text(told(finding.about))}</b><span>{prose(told(masking.mask(finding.sentence)))}</span>"
         f'<span class="status {tone}">{say(WORDS[finding.state])}</span></li>'
     )
 
