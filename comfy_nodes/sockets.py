@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from . import lora_files
 from .compat import build
 from .logic.ways import WAYS
+from .logic.words import CHOICES
 
 CATEGORY = "preference/lora"
 Loras = io.Custom("PALATE_LORAS")  # a tuple of `chain.Link`
@@ -34,6 +35,14 @@ def word_strength() -> Any:
     return build(
         io.Float.Input, "word_strength", default=1.0, min=0.0, max=2.0, step=0.05,
         tooltip="How strongly the words work: 0 not at all, 1 as in training, 2 twice that.",
+    )  # fmt: skip
+
+
+def words() -> Any:
+    """Which of the two words are used. Optional and last, so that workflows made before it keep their values."""
+    return build(
+        io.Combo.Input, "words", options=list(CHOICES), default=CHOICES[0], optional=True,
+        tooltip="Which of the two words are used. The chips on the node switch it, too.",
     )  # fmt: skip
 
 
