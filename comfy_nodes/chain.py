@@ -10,10 +10,7 @@ from .logic.words import NO_WORDS, Pair, Spoken, chosen
 
 @dataclass(frozen=True)
 class Link:
-    (
-        """One LoRA with its strength; `typed` words take the place of those in its file, `words` says which of the two."""
-        ""
-    )
+    """One LoRA with its strength; `typed` words replace those in its file, `words` says which of the two count."""
 
     lora_name: str
     strength: float
