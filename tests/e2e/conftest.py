@@ -1,4 +1,4 @@
-"""A real ComfyUI server in a process and a folder of its own, for each checkout in COMFYUI_PATH."""
+"""A real Chromium; a real ComfyUI server in a process and a folder of its own, for each checkout in COMFYUI_PATH."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 PACK = HERE.parents[1] / "comfy_nodes"
@@ -27,6 +28,22 @@ TROUBLE = re.compile(
     r"lora key not loaded|NOT LOADED|Exception during processing|\(IMPORT FAILED\)|Error while calling"
 )
 READY = 240  # seconds, on a busy machine
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("These tests need Chromium: install the package `chromium`, so that `chromium` is on the PATH.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @dataclass
@@ -82,8 +99,8 @@ class Server:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
-def start(checkout: Path, folder: Path) -> Server:
-    """Ready to be asked; the pack is linked in, the test's own nodes are copied in."""
+def start(checkout: Path, folder: Path, front: Path | None = None) -> Server:
+    """Ready to be asked; the pack is linked in, the test's own nodes are copied in. front: the page's files, if any."""
     for name in ("user", "custom_nodes", "models/loras", "output", "front"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "palate").symlink_to(PACK)
@@ -98,7 +115,7 @@ def start(checkout: Path, folder: Path) -> Server:
     process = subprocess.Popen(
         [
             sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch",
-            "--disable-api-nodes", "--front-end-root", str(folder / "front"), "--base-directory", str(folder),
+            "--disable-api-nodes", "--front-end-root", str(front or folder / "front"), "--base-directory", str(folder),
             "--database-url", f"sqlite:///{folder}/user/comfyui.db",
         ],
         cwd=checkout, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT,
@@ -116,9 +133,21 @@ def start(checkout: Path, folder: Path) -> Server:
     raise AssertionError(f"no answer after {READY} s: {server.text()[-3000:]}")
 
 
+@pytest.fixture(scope="module")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server; it ends with the module's tests."""
+    started: list[Server] = []
+
+    def start_comfyui(checkout: Path, front: Path | None = None) -> Server:
+        started.append(start(checkout, tmp_path_factory.mktemp("comfyui"), front))
+        return started[-1]
+
+    yield start_comfyui
+    for server in started:
+        server.process.terminate()
+        server.process.wait(30)
+
+
 @pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = start(request.param, tmp_path_factory.mktemp("comfyui"))
-    yield started
-    started.process.terminate()
-    started.process.wait(30)
+def server(request: pytest.FixtureRequest, start_comfyui: Callable[..., Server]) -> Server:
+    return start_comfyui(request.param)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from safetensors import safe_open
 
 from toolkit import launch
@@ -24,11 +23,6 @@ from toolkit.run_folder import DONE, RunFolder, all_runs
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run",
-]  # fmt: skip
 expect.set_options(timeout=120_000)  # the machine may be busy
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 LONG = 400_000  # milliseconds a tiny run or a measurement may take on a busy machine
@@ -75,17 +69,6 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     studio.log.close()
     for run in all_runs(studio.runs):
         launch.send(run, signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.fail("These tests need Chromium: install the package `chromium`, so that `chromium` is on the PATH.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

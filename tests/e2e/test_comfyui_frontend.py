@@ -1,0 +1,315 @@
+"""The pack's page files in a real front end, in a real Chromium, against a real ComfyUI server.
+
+COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_frontend.py   (several checkouts: parted by colons)
+
+COMFYUI_PACKAGES names folders with what this environment lacks; one of them must hold the comfyui-frontend-package that
+the checkout's requirements.txt names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+from safetensors.torch import save_file
+
+from comfy_nodes.header import AlignedLoraHeader
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
+
+FRONT = "comfyui_frontend_package"
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Release.Version": "9", "Comfy.Release.Status": "skipped"}
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+SCREENSHOTS = os.environ.get("SCREENSHOTS", "")  # a folder that keeps what the page looked like
+WAIT = 60_000  # milliseconds, on a busy machine
+
+
+def front_of(checkout: Path) -> Path | None:
+    """The files of the front end that the checkout asks for, in one of the folders of COMFYUI_PACKAGES."""
+    wanted = re.search(r"comfyui-frontend-package==(\S+)", (checkout / "requirements.txt").read_text(encoding="utf-8"))
+    for folder in os.environ.get("COMFYUI_PACKAGES", "").split(os.pathsep):
+        if wanted and Path(folder, f"{FRONT}-{wanted[1]}.dist-info").is_dir():
+            return Path(folder, FRONT, "static")
+    return None
+
+
+CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
+FRONTS = [(checkout, front) for checkout in CHECKOUTS if (front := front_of(checkout))]
+
+
+@pytest.fixture(params=FRONTS, ids=lambda each: each[0].name, scope="module")
+def comfyui(request: pytest.FixtureRequest, start_comfyui: Callable[..., Any]) -> Any:
+    """A server whose front end is the real one, with four LoRA files."""
+    server = start_comfyui(*request.param)
+    loras = server.folder / "models" / "loras"
+    lora(loras / "a-calm.safetensors", [{"positive": "calm (soft)", "negative": "loud"}], strength=(0.4, 1.2))
+    lora(loras / "light" / "b-light.safetensors", [
+        {"positive": "golden light", "negative": "flat light"}, {"positive": "dusk", "negative": "noon"}])  # fmt: skip
+    lora(loras / "c-evil.safetensors", [{"positive": EVIL, "negative": "x"}], base=EVIL, method=EVIL)
+    save_file({"x": torch.zeros(1)}, loras / "d-plain.safetensors")
+    Image.linear_gradient("L").convert("RGB").save(loras / "a-calm.png")
+    return server
+
+
+def lora(path: Path, words: list[dict[str, str]], **about: Any) -> None:
+    """A file with a header, and nothing of use in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = {"method": "srpo", "family": "flux", "base": "black-forest-labs/FLUX.1-dev", "words": words, **about}
+    save_file({"x": torch.zeros(1)}, path, metadata=AlignedLoraHeader(**said).to_metadata())
+
+
+class Front:
+    """One page and what is done with it."""
+
+    def __init__(self, page: Page, server: Any) -> None:
+        self.page, self.server = page, server
+
+    def add(self, kind: str, **values: Any) -> Front:
+        """An empty graph with one node, its widgets set as a user sets them."""
+        self.page.evaluate(
+            """([kind, values]) => {
+                const app = window.app;
+                app.graph.clear();
+                const node = window.LiteGraph.createNode(kind);
+                node.pos = [100, 100];
+                app.graph.add(node);
+                for (const [name, value] of Object.entries(values)) {
+                    const widget = node.widgets.find((each) => each.name === name);
+                    widget.value = value;
+                    widget.callback?.(value);
+                }
+                app.canvas.ds.offset = [0, 0];
+                app.canvas.ds.scale = 1;
+                window.node = node;
+            }""",
+            [kind, values],
+        )
+        return self
+
+    def set(self, name: str, value: Any) -> None:
+        self.page.evaluate(
+            """([name, value]) => {
+                const widget = window.node.widgets.find((each) => each.name === name);
+                widget.value = value;
+                widget.callback?.(value);
+            }""",
+            [name, value],
+        )
+
+    def value(self, name: str) -> Any:
+        return self.page.evaluate("name => window.node.widgets.find((each) => each.name === name).value", name)
+
+    @property
+    def panel(self) -> Locator:
+        return self.page.locator(".palate-panel")
+
+    def chip(self, text: str) -> Locator:
+        return self.panel.locator(".palate-chip", has_text=text)
+
+    def sent(self) -> list[str]:
+        """The texts that a queued graph ends with: text encoder, the node, and core's preview of both texts."""
+        done = self.page.evaluate(
+            """async () => {
+                const { LiteGraph, app, node } = window;
+                const clip = LiteGraph.createNode("TestClip");
+                app.graph.add(clip);
+                clip.connect(0, node, node.inputs.findIndex((each) => each.name === "clip"));
+                for (const text of [2, 3]) {
+                    const shown = LiteGraph.createNode("PreviewAny");
+                    shown.pos = [700, 100 + 200 * text];
+                    app.graph.add(shown);
+                    node.connect(text, shown, 0);
+                }
+                await app.queuePrompt(0);
+            }"""
+        )
+        assert done is None
+        for _ in range(600):
+            entries = [each for each in self.server.get("/history").values() if each["status"]["completed"]]
+            if len(entries) > self.before():
+                self.entries = len(entries)
+                last = max(entries, key=lambda each: each["prompt"][0])
+                shown = [last["outputs"][name]["text"][0] for name in sorted(last["outputs"], key=int)]
+                return [text for text in shown if text]
+            time.sleep(0.2)
+        raise AssertionError(self.server.text()[-3000:])
+
+    entries = -1
+
+    def before(self) -> int:
+        return self.entries
+
+    def picture(self, name: str) -> None:
+        if SCREENSHOTS:
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+
+
+@pytest.fixture
+def open_front(browser: Browser, comfyui: Any) -> Iterator[Callable[..., Front]]:
+    contexts = []
+    wrong: list[str] = []
+
+    def open_front(**settings: Any) -> Front:
+        place = comfyui.folder / "user" / "default" / "comfy.settings.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps({**SETTINGS, **settings}), encoding="utf-8")
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if "palate" in said.text.lower() else None)
+        page.goto(comfyui.url)
+        page.wait_for_function("!!window.app?.graph && 'PalateStyleWords' in window.LiteGraph.registered_node_types")
+        page.wait_for_selector("link[href*='palate.css']", state="attached")
+        page.wait_for_timeout(1500)  # the page's own first graph
+        return Front(page, comfyui)
+
+    yield open_front
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def test_chips_show_the_words_of_the_chosen_file(open_front) -> None:
+    front = open_front().add("PalateLoadAlignedLora", lora_name="a-calm.safetensors")
+    expect(front.chip("calm (soft)")).to_have_attribute("aria-pressed", "true", timeout=WAIT)
+    expect(front.chip("loud")).to_be_visible()
+    expect(front.panel).to_contain_text("black-forest-labs/FLUX.1-dev")
+    expect(front.panel).to_contain_text("0.4 to 1.2")
+    expect(front.panel.locator("img")).to_be_visible()
+    front.picture("chips")
+
+
+def test_a_chip_that_is_switched_off_is_not_sent(open_front) -> None:
+    front = open_front().add(
+        "PalateStyleWords", source="LoRA", lora_name="a-calm.safetensors", prompt="a cat", negative_prompt="bad"
+    )
+    expect(front.chip("loud")).to_be_visible(timeout=WAIT)
+    assert front.sent() == [r"calm \(soft\). a cat", "loud. bad"]
+    front.chip("loud").click()
+    expect(front.chip("loud")).to_have_attribute("aria-pressed", "false")
+    assert front.value("words") == "positive"
+    assert front.sent() == [r"calm \(soft\). a cat", "bad"]
+    expect(front.panel.locator("details")).to_contain_text("calm")
+    front.picture("switched-off")
+    front.chip("calm").focus()
+    front.page.keyboard.press("Space")
+    expect(front.chip("calm")).to_have_attribute("aria-pressed", "false")
+    expect(front.chip("calm")).to_be_focused()
+    front.page.keyboard.press("Enter")
+    expect(front.chip("calm")).to_have_attribute("aria-pressed", "true")
+    front.set("words", "none")
+    expect(front.panel.locator("[aria-pressed=true]")).to_have_count(0)
+
+
+def test_the_dropdown_changes_the_panel(open_front) -> None:
+    front = open_front().add("PalateStyleWords", source="LoRA", lora_name="a-calm.safetensors")
+    expect(front.chip("calm (soft)")).to_be_visible(timeout=WAIT)
+    front.set("lora_name", "light/b-light.safetensors")
+    expect(front.chip("golden light")).to_be_visible()
+    expect(front.chip("calm (soft)")).to_have_count(0)
+    expect(front.panel).to_contain_text("pair 1 of 2")
+    front.set("pair", 2)
+    expect(front.chip("dusk")).to_be_visible()
+    front.set("source", "library")
+    expect(front.chip("3d render")).to_be_visible()
+    front.set("source", "typed")
+    front.set("positive_word", "<b>bold</b>")
+    expect(front.chip("<b>bold</b>")).to_be_visible()
+    front.set("source", "LoRA")
+    for name, sentence in (("d-plain.safetensors", "No words in this file"), ("none", "No LoRA chosen"),
+                           ("gone.safetensors", "not in models/loras any more")):  # fmt: skip
+        front.set("lora_name", name)
+        expect(front.panel).to_contain_text(sentence)
+    front.picture("missing")
+    front.page.route("**/view_metadata/**", lambda route: route.abort())
+    front.set("lora_name", "a-calm.safetensors")
+    expect(front.panel).to_contain_text("The server does not answer")
+
+
+def test_a_workflow_is_saved_without_the_panel_and_loaded_with_it(open_front) -> None:
+    front = open_front().add("PalateLoadAlignedLora", lora_name="a-calm.safetensors", words="negative")
+    expect(front.chip("calm")).to_have_attribute("aria-pressed", "false", timeout=WAIT)
+    saved = front.page.evaluate("window.app.graph.serialize()")
+    assert saved["nodes"][0]["widgets_values"] == ["a-calm.safetensors", 1, 1, "negative"]
+    saved["nodes"][0]["widgets_values"] = ["light/b-light.safetensors", 0.5, 1]  # as before there was a choice of words
+    front.page.evaluate("saved => window.app.loadGraphData(saved)", saved)
+    expect(front.chip("golden light")).to_have_attribute("aria-pressed", "true")
+    queued = front.page.evaluate("window.app.graphToPrompt()")
+    (inputs,) = [each["inputs"] for each in queued["output"].values()]
+    assert inputs == {
+        "lora_name": "light/b-light.safetensors", "strength_model": 0.5, "strength_clip": 1, "words": "both"
+    }  # fmt: skip
+
+
+def test_what_a_stranger_wrote_into_a_file_stays_text(open_front) -> None:
+    front = open_front().add("PalateLoadAlignedLora", lora_name="c-evil.safetensors")
+    expect(front.chip("onerror")).to_be_visible(timeout=WAIT)
+    expect(front.panel).to_contain_text("<script>")  # as text, in method and base
+    front.panel.locator(".palate-choose").click()
+    expect(front.page.locator(".palate-row", has_text="c-evil")).to_contain_text("onerror")
+    front.page.wait_for_timeout(500)
+    assert front.page.evaluate("window.hacked") is None
+    assert front.page.locator(".palate-panel script, .palate-panel [onerror], .palate-dialog [onerror]").count() == 0
+    front.picture("evil")
+
+
+def test_a_lora_is_chosen_by_keyboard(open_front) -> None:
+    front = open_front().add("PalateAlignedPrompt", lora_name="none")
+    button, dialog = front.panel.locator(".palate-choose"), front.page.locator(".palate-dialog")
+    button.focus()
+    front.page.keyboard.press("Enter")
+    expect(dialog.locator(".palate-search")).to_be_focused()
+    expect(dialog.locator(".palate-row", has_text="a-calm")).to_contain_text("+ calm (soft)")
+    front.picture("picker")
+    front.page.keyboard.type("golden")  # a word, not a name
+    expect(dialog.locator(".palate-row:visible")).to_have_count(1)
+    front.page.keyboard.press("ArrowDown")
+    expect(dialog.locator(".palate-row", has_text="b-light")).to_be_focused()
+    front.page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    assert front.value("lora_name") == "light/b-light.safetensors"
+    expect(front.chip("golden light")).to_be_visible()
+    expect(button).to_be_focused()
+    button.press("Enter")
+    dialog.locator(".palate-folder").select_option("light")
+    expect(dialog.locator(".palate-row:visible")).to_have_count(1)
+    front.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert front.value("lora_name") == "light/b-light.safetensors"
+
+
+def test_the_help_page_opens_beside_the_canvas(open_front) -> None:
+    front = open_front().add("PalateAlignedPrompt")
+    front.page.evaluate("window.app.canvas.selectNode(window.node)")
+    front.page.evaluate("window.app.extensionManager.command.execute('Comfy.Canvas.SelectAll')")
+    front.page.locator("[data-testid=info-button], .selection-toolbox button:has(.icon-\\[lucide--info\\])").first.click()
+    expect(front.page.locator(".markdown-content, .node-help-content").first).to_contain_text("Pitfalls", timeout=WAIT)
+    front.picture("help")
+
+
+def test_in_chinese(open_front) -> None:
+    front = open_front(**{"Comfy.Locale": "zh"}).add("PalateAlignedPrompt", lora_name="a-calm.safetensors")
+    expect(front.panel).to_contain_text("0.4 至 1.2", timeout=WAIT)
+    assert front.page.evaluate("window.node.title") == "对齐提示词"
+    front.picture("chinese")
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+def test_every_theme_is_readable(open_front, palette: str) -> None:
+    front = open_front(**{"Comfy.ColorPalette": palette}).add("PalateChainLora", lora_name="a-calm.safetensors")
+    expect(front.chip("calm")).to_be_visible(timeout=WAIT)
+    front.picture(f"{palette}-panel")
+    front.panel.locator(".palate-choose").click()
+    expect(front.page.locator(".palate-row", has_text="c-evil")).to_contain_text("onerror")
+    front.picture(f"{palette}-picker")
