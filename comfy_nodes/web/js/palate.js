@@ -4,7 +4,7 @@ import { app } from "../../../scripts/app.js";
 import { forgetPlaces } from "./files.js";
 import { after, attachPanel } from "./panel.js";
 import { loadTexts } from "./texts.js";
-import { widget } from "./words.js";
+import { dropdown } from "./words.js";
 
 const PREFIX = "Palate";
 const panels = new Set();
@@ -19,7 +19,7 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
-    if (!node.comfyClass?.startsWith(PREFIX) || !widget(node, "lora_name")) return;
+    if (!node.comfyClass?.startsWith(PREFIX) || !dropdown(node, "lora_name")) return;
     const panel = attachPanel(node);
     panels.add(panel);
     after(node, "onRemoved", () => panels.delete(panel));

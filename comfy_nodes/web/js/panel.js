@@ -7,7 +7,7 @@ import { make, picture } from "./dom.js";
 import { metadataOf, previewOf } from "./files.js";
 import { pick } from "./picker.js";
 import { say } from "./texts.js";
-import { choose, pairOf, sourceOf, watched, widget } from "./words.js";
+import { choose, dropdown, pairOf, sourceOf, watched, widget } from "./words.js";
 
 const NONE = "none"; // as in lora_files.py
 const MARGIN = 10; // that the front end leaves around an element
@@ -75,7 +75,7 @@ export class Panel {
     const pair = pairOf(this.node, this.file.about);
     if (!pair.positive && !pair.negative) return this.sentences();
     const change = (value) => choose(this.node, "words", value);
-    return [chips(pair, widget(this.node, "words")?.value, change), ...this.sentences()];
+    return [chips(pair, dropdown(this.node, "words")?.value, change), ...this.sentences()];
   }
 
   /** Quiet lines: what is wrong, or that there is nothing to show. */
@@ -88,15 +88,18 @@ export class Panel {
 
   details() {
     const { method, base, family, strength, pairs } = this.file.about;
-    const rows = { method, base: [base, base.includes(family) ? "" : family].filter(Boolean).join(" · ") };
-    if (strength) rows.strength = say("range", { low: strength[0], high: strength[1] });
-    if (pairs.length > 1 && sourceOf(this.node) === "LoRA") {
-      rows.pair = say("which", { pair: widget(this.node, "pair")?.value ?? 1, pairs: pairs.length });
-    }
-    const shown = Object.entries(rows).filter(([, value]) => value);
-    if (!shown.length) return [];
-    return [make("dl", { className: "palate-rows" }, ...shown.flatMap(([name, value]) => [
-      make("dt", { textContent: say(name) }), make("dd", { textContent: value, title: value })]))];
+    const several = pairs.length > 1 && sourceOf(this.node) === "LoRA";
+    const rows = [
+      ["method", method],
+      ["base", [base.split("/").at(-1), family].filter(Boolean).join(" · "), base],
+      ["strength", strength ? say("range", { low: strength[0], high: strength[1] }) : ""],
+      ["pair", several ? say("which", { pair: widget(this.node, "pair")?.value ?? 1, pairs: pairs.length }) : ""],
+    ].filter(([, value]) => value);
+    const cells = rows.flatMap(([name, value, whole]) => [
+      make("dt", { textContent: say(name) }),
+      make("dd", { textContent: value, title: whole ?? value }),
+    ]);
+    return rows.length ? [make("dl", { className: "palate-rows" }, ...cells)] : [];
   }
 
   button() {

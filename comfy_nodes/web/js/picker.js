@@ -131,7 +131,8 @@ class Row {
     try {
       const said = about(await metadataOf(this.name));
       const words = said.pairs.map((pair) => `+ ${unescape(pair.positive)}  − ${unescape(pair.negative)}`);
-      this.facts.textContent = [...words.slice(0, 2), said.method, said.family].filter(Boolean).join("  ·  ");
+      const facts = [...words.slice(0, 2), said.method, said.family].filter(Boolean);
+      this.facts.textContent = facts.length ? facts.join("  ·  ") : say("noWords");
       this.text = [this.name, ...words, said.method, said.family, said.base].join(" ").toLowerCase();
       const url = await previewOf(this.name);
       const frame = picture(url, say("preview"));

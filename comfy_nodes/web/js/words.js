@@ -7,6 +7,12 @@ export function widget(node, name) {
   return node.widgets?.find((each) => each.name === name);
 }
 
+/** The node's dropdown of that name; other nodes may have another kind of input under it. */
+export function dropdown(node, name) {
+  const found = widget(node, name);
+  return found?.type === "combo" ? found : undefined;
+}
+
 /** Every widget that has a say in it. */
 export function watched(node) {
   return WATCHED.map((name) => widget(node, name)).filter(Boolean);
