@@ -20,7 +20,7 @@ PACK = Path(__file__).resolve().parents[2] / "comfy_nodes"
 LOCALES, DOCS = PACK / "locales", PACK / "web" / "docs"
 HEADINGS = {"en": ("input", "output", "what it is", "Example", "Pitfalls"),
             "zh": ("输入", "输出", "说明", "示例", "注意")}  # fmt: skip
-TABLES = re.compile(r"(<!-- sockets -->\n).*?(<!-- /sockets -->)", re.DOTALL)
+BEGIN, END = "<!-- sockets -->\n", "<!-- /sockets -->"
 WRITE = bool(os.environ.get("WRITE_LOCALES"))
 
 
@@ -91,7 +91,8 @@ def test_every_node_has_a_help_page_whose_tables_are_those_of_the_schema(english
     for node_id in english:
         path = page(node_id, language)
         text = path.read_text(encoding="utf-8")
-        wanted = TABLES.sub(lambda match: match[1] + tables(source[node_id], language) + match[2], text)
+        before, _, rest = text.partition(BEGIN)
+        wanted = before + BEGIN + tables(source[node_id], language) + END + rest.partition(END)[2]
         if WRITE:
             path.write_text(wanted, encoding="utf-8")
         assert path.read_text(encoding="utf-8") == wanted

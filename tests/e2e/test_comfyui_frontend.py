@@ -80,7 +80,7 @@ class Front:
                 const app = window.app;
                 app.graph.clear();
                 const node = window.LiteGraph.createNode(kind);
-                node.pos = [100, 100];
+                node.pos = [150, 150];
                 app.graph.add(node);
                 for (const [name, value] of Object.entries(values)) {
                     const widget = node.widgets.find((each) => each.name === name);
@@ -117,36 +117,33 @@ class Front:
 
     def sent(self) -> list[str]:
         """The texts that a queued graph ends with: text encoder, the node, and core's preview of both texts."""
-        done = self.page.evaluate(
+        before = self.ended()
+        self.page.evaluate(
             """async () => {
                 const { LiteGraph, app, node } = window;
-                const clip = LiteGraph.createNode("TestClip");
-                app.graph.add(clip);
-                clip.connect(0, node, node.inputs.findIndex((each) => each.name === "clip"));
-                for (const text of [2, 3]) {
-                    const shown = LiteGraph.createNode("PreviewAny");
-                    shown.pos = [700, 100 + 200 * text];
-                    app.graph.add(shown);
-                    node.connect(text, shown, 0);
-                }
+                const make = (kind, y) => {
+                    const made = LiteGraph.createNode(kind);
+                    made.pos = [800, y];
+                    app.graph.add(made);
+                    return made;
+                };
+                for (const each of [...app.graph.nodes]) if (each !== node) app.graph.remove(each);
+                make("TestClip", 100).connect(0, node, node.inputs.findIndex((each) => each.name === "clip"));
+                for (const output of [2, 3]) node.connect(output, make("PreviewAny", 150 * output), 0);
                 await app.queuePrompt(0);
             }"""
         )
-        assert done is None
         for _ in range(600):
-            entries = [each for each in self.server.get("/history").values() if each["status"]["completed"]]
-            if len(entries) > self.before():
-                self.entries = len(entries)
-                last = max(entries, key=lambda each: each["prompt"][0])
-                shown = [last["outputs"][name]["text"][0] for name in sorted(last["outputs"], key=int)]
-                return [text for text in shown if text]
+            for name, entry in self.ended().items():
+                if name not in before:
+                    shown = entry["outputs"]
+                    kinds = {each: about["class_type"] for each, about in entry["prompt"][2].items()}
+                    return [shown[each]["text"][0] for each in sorted(shown, key=int) if kinds[each] == "PreviewAny"]
             time.sleep(0.2)
         raise AssertionError(self.server.text()[-3000:])
 
-    entries = -1
-
-    def before(self) -> int:
-        return self.entries
+    def ended(self) -> dict[str, Any]:
+        return {name: each for name, each in self.server.get("/history").items() if each["status"]["completed"]}
 
     def picture(self, name: str) -> None:
         if SCREENSHOTS:
@@ -184,7 +181,7 @@ def test_chips_show_the_words_of_the_chosen_file(open_front) -> None:
     front = open_front().add("PalateLoadAlignedLora", lora_name="a-calm.safetensors")
     expect(front.chip("calm (soft)")).to_have_attribute("aria-pressed", "true", timeout=WAIT)
     expect(front.chip("loud")).to_be_visible()
-    expect(front.panel).to_contain_text("black-forest-labs/FLUX.1-dev")
+    expect(front.panel).to_contain_text("FLUX.1-dev · flux")
     expect(front.panel).to_contain_text("0.4 to 1.2")
     expect(front.panel.locator("img")).to_be_visible()
     front.picture("chips")
@@ -289,13 +286,14 @@ def test_a_lora_is_chosen_by_keyboard(open_front) -> None:
     assert front.value("lora_name") == "light/b-light.safetensors"
 
 
-def test_the_help_page_opens_beside_the_canvas(open_front) -> None:
-    front = open_front().add("PalateAlignedPrompt")
-    front.page.evaluate("window.app.canvas.selectNode(window.node)")
-    front.page.evaluate("window.app.extensionManager.command.execute('Comfy.Canvas.SelectAll')")
-    front.page.locator("[data-testid=info-button], .selection-toolbox button:has(.icon-\\[lucide--info\\])").first.click()
-    expect(front.page.locator(".markdown-content, .node-help-content").first).to_contain_text("Pitfalls", timeout=WAIT)
-    front.picture("help")
+@pytest.mark.parametrize(("locale", "heading"), [("en", "Pitfalls"), ("zh", "注意")])
+def test_the_help_page_opens_beside_the_canvas(open_front, locale: str, heading: str) -> None:
+    front = open_front(**{"Comfy.Locale": locale}).add("PalateAlignedPrompt", lora_name="a-calm.safetensors")
+    expect(front.chip("calm")).to_be_visible(timeout=WAIT)
+    front.page.mouse.click(240, 137)  # the node's title: the toolbox with the button appears
+    front.page.get_by_test_id("info-button").click()
+    expect(front.page.get_by_role("heading", name=heading)).to_be_visible(timeout=WAIT)
+    front.picture(f"help-{locale}")
 
 
 def test_in_chinese(open_front) -> None:
