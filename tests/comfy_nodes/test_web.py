@@ -164,7 +164,16 @@ def test_what_is_no_metadata_shows_nothing(scripts: Path) -> None:
         import { about } from "./about.js";
         console.log(JSON.stringify(given.map((metadata) => about(metadata).pairs.length)));
     """
-    forged = [5, "palate", ["palate"], {"palate": 5}, {"palate": None}, {"palate": {"method": "a"}}, {"palate": []}, True]
+    forged = [
+        5,
+        "palate",
+        ["palate"],
+        {"palate": 5},
+        {"palate": None},
+        {"palate": {"method": "a"}},
+        {"palate": []},
+        True,
+    ]
     assert javascript(scripts, program, forged) == [0] * len(forged)
 
 
