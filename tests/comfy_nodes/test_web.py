@@ -1,4 +1,4 @@
-"""The page's files: no string becomes HTML or program, nothing from elsewhere, and a header is read as Python reads it."""
+"""The page's files: no string becomes HTML or program, nothing is from elsewhere, headers are read as Python does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_style_sheet_asks_nobody_either() -> None:
 def test_every_text_on_the_page_has_its_translation() -> None:
     texts = json.loads((PACK / "locales" / "en" / "main.json").read_text(encoding="utf-8"))["palate"]
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
-    assert {name for name in re.findall(r"\bsay\(\"(\w+)\"", scripts)} <= set(texts)
+    assert set(re.findall(r"\bsay\(\"(\w+)\"", scripts)) <= set(texts)
     assert [name for name in texts if not re.search(rf"\b{name}\b", scripts)] == []
 
 
@@ -60,7 +60,7 @@ def test_the_icon_is_square_and_small() -> None:
     with Image.open(PACK / settings["Icon"]) as icon:
         assert icon.width == icon.height <= 400
         assert icon.mode == "RGBA"
-        assert icon.getpixel((0, 0))[3] == 0
+        assert icon.getchannel("A").getpixel((0, 0)) == 0
 
 
 def javascript(folder: Path, program: str, given: Any = None) -> Any:
@@ -105,15 +105,19 @@ def words(positive: Any, negative: Any = "loud") -> dict[str, Any]:
 
 
 NASTY = (
-    "calm", "(masterpiece:99)", "((((x))))", "x (", "x\\", r"\(x:9\)", r"\\(x:9\\)", "calm\nnegative: all", "calm\rloud",
+    "calm", "(masterpiece:99)", "((((x))))", "x (", "x\\", r"\(x:9\)", r"\\(x:9\\)", "calm\nnegative: all",
+    "calm\rloud",
     "\x1b[31mred\x1b[0m", "a\0\1b", "\u202egpj.exe", "ca\u200blm", "a\u2028b\u2029c", "\ud800x", "x\udfff", "\ue000x",
     "<|im_end|>", "</s>calm", "<lora:evil:1>", "<img src=x onerror=alert(1)>", "long " * 5000, " a " + " " * 5000,
     "embedding:evil", "EmBeDDing:evil", "embed<ding:evil", "embed\\ding:evil", "calm\nembedding:x", "", " \t\n ",
-    "\u200b\u200b", 5, ["calm"], {"positive": "calm"}, None, True, "写实照片", "😀" * 300, "a\ufeffb", "a\u3000b", "a\xa0b",
-    "é" * 201, "e\u0301" * 201, "İSTANBUL", "ﬁne", "a\x85b", "x" * 200 + " y", "y " * 101, "😀" * 1999 + "\ud83d" + "x" * 9,
+    "\u200b\u200b", 5, ["calm"], {"positive": "calm"}, None, True, "写实照片", "😀" * 300, "a\ufeffb", "a\u3000b",
+    "a\xa0b",
+    "é" * 201, "e\u0301" * 201, "İSTANBUL", "ﬁne", "a\x85b", "x" * 200 + " y", "y " * 101,
+    "😀" * 1999 + "\ud83d" + "x" * 9,
 )  # fmt: skip
 TEXTS = (
-    "", "nothing", "{", "[]", "5", "null", '"palate"', '{"method": "srpo"}', "[" * 60_000, '{"a":' * 12_000, " " * 70_000,
+    "", "nothing", "{", "[]", "5", "null", '"palate"', '{"method": "srpo"}', "[" * 60_000,
+    '{"a":' * 12_000, " " * 70_000,
     "\ufeff{}", "{}", '{"method":1,"family":2,"base":3}', '{"method":null,"family":null,"base":null,"words":null}',
     '{"method":"a","family":"b","base":"c","update":NaN,"words":[{"positive":"x","negative":"y"}]}',
     '{"method":"a","family":"b","base":"c","strength":[0,Infinity]}',
@@ -127,7 +131,9 @@ HEADERS = [
     *({"palate": text} for text in TEXTS),
     *(words(text) for text in NASTY), *(words("calm", text) for text in NASTY),
     *(header(method=text, family=text, base=text) for text in NASTY),
-    *(header(strength=value) for value in ([0.4, 1.2], [1, 2], [1], [1, 2, 3], ["1", "2"], "12", None, [True, 1], {}, 5, [])),
+    *(header(strength=value) for value in (
+        [0.4, 1.2], [1, 2], [1], [1, 2, 3], ["1", "2"], "12", None, [True, 1], {}, 5, [],
+    )),
     *(header(words=value) for value in (
         "calm", 7, None, {"positive": "calm"}, ["calm", None, 3, []], [{"positive": "calm"}], [{}] * 10_000,
         [{"positive": "a", "negative": "b"}] * 3, [{"positive": f"w {n}", "negative": "x"} for n in range(40)],
@@ -164,16 +170,7 @@ def test_what_is_no_metadata_shows_nothing(scripts: Path) -> None:
         import { about } from "./about.js";
         console.log(JSON.stringify(given.map((metadata) => about(metadata).pairs.length)));
     """
-    forged = [
-        5,
-        "palate",
-        ["palate"],
-        {"palate": 5},
-        {"palate": None},
-        {"palate": {"method": "a"}},
-        {"palate": []},
-        True,
-    ]
+    forged = [5, True, "palate", ["palate"], *({"palate": each} for each in (5, None, {"method": "a"}, []))]
     assert javascript(scripts, program, forged) == [0] * len(forged)
 
 
