@@ -191,7 +191,7 @@ def test_chips_show_the_words_of_the_chosen_file(front: Front) -> None:
 
 def test_a_chip_that_is_switched_off_is_not_sent(front: Front) -> None:
     front.add("PalateStyleWords", source="LoRA", lora_name="a-calm.safetensors", prompt="a cat", negative_prompt="bad")
-    expect(front.chip("loud")).to_be_visible(timeout=WAIT)
+    expect(front.chip("loud")).to_be_visible()
     assert front.sent() == [r"calm \(soft\). a cat", "loud. bad"]
     front.chip("loud").click()
     expect(front.chip("loud")).to_have_attribute("aria-pressed", "false")
@@ -211,7 +211,7 @@ def test_a_chip_that_is_switched_off_is_not_sent(front: Front) -> None:
 
 def test_the_dropdown_changes_the_panel(front: Front) -> None:
     front.add("PalateStyleWords", source="LoRA", lora_name="a-calm.safetensors")
-    expect(front.chip("calm (soft)")).to_be_visible(timeout=WAIT)
+    expect(front.chip("calm (soft)")).to_be_visible()
     front.set("lora_name", "light/b-light.safetensors")
     expect(front.chip("golden light")).to_be_visible()
     expect(front.chip("calm (soft)")).to_have_count(0)
@@ -251,7 +251,7 @@ def test_a_workflow_is_saved_without_the_panel_and_loaded_with_it(front: Front) 
 
 def test_what_a_stranger_wrote_into_a_file_stays_text(front: Front) -> None:
     front.add("PalateLoadAlignedLora", lora_name="c-evil.safetensors")
-    expect(front.chip("onerror")).to_be_visible(timeout=WAIT)
+    expect(front.chip("onerror")).to_be_visible()
     expect(front.panel).to_contain_text("<script>")  # as text, in method and base
     front.panel.locator(".palate-choose").click()
     expect(front.page.locator(".palate-row", has_text="c-evil")).to_contain_text("onerror")
@@ -309,9 +309,8 @@ def test_panel_and_dialog_have_the_colours_of_the_theme(front: Front, palette: s
     front.panel.locator(".palate-choose").click()
     expect(front.page.locator(".palate-row", has_text="c-evil")).to_contain_text("onerror")
     front.picture(f"{palette}-picker")
-    (red, green, blue) = front.page.evaluate(
-        "getComputedStyle(document.querySelector('.palate-dialog')).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
-    )
+    colour = front.page.evaluate("getComputedStyle(document.querySelector('.palate-dialog')).backgroundColor")
+    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
     assert (red + green + blue > 600) == (palette == "light")
     front.page.keyboard.press("Escape")
 
