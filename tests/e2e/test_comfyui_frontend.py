@@ -30,7 +30,7 @@ FRONT = "comfyui_frontend_package"
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Release.Version": "9", "Comfy.Release.Status": "skipped"}
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 SCREENSHOTS = os.environ.get("SCREENSHOTS", "")  # a folder that keeps what the page looked like
-WAIT = 240_000  # milliseconds, on a busy machine
+WAIT = 180_000  # milliseconds, on a busy machine
 expect.set_options(timeout=WAIT)
 
 
@@ -252,7 +252,7 @@ def test_a_workflow_is_saved_without_the_panel_and_loaded_with_it(front: Front) 
 def test_what_a_stranger_wrote_into_a_file_stays_text(front: Front) -> None:
     front.add("PalateLoadAlignedLora", lora_name="c-evil.safetensors")
     expect(front.chip("onerror")).to_be_visible()
-    expect(front.panel).to_contain_text("<script>")  # as text, in method and base
+    expect(front.panel).to_contain_text("<img src=x")  # as text
     front.panel.locator(".palate-choose").click()
     expect(front.page.locator(".palate-row", has_text="c-evil")).to_contain_text("onerror")
     front.page.wait_for_timeout(500)

@@ -20,7 +20,8 @@ export class Panel {
     this.body = make("div", { className: "palate-body" });
     this.element = make("div", { className: "palate-panel" }, this.body);
     this.last = "";
-    this.height = 0;
+    this.height = this.tallest = 0;
+    this.isLoaded = false;
     this.attach();
     this.draw();
   }
@@ -36,13 +37,24 @@ export class Panel {
     this.element.addEventListener("wheel", (event) => app.canvas.processMouseWheel(event), { passive: false });
   }
 
-  /** The node grows with its panel and never shrinks by itself. */
+  /**
+   * The node grows with its panel and never shrinks by itself. A new one grows by as much as the panel does, so that
+   * its prompts keep their room; one out of a workflow has the size that it was saved with.
+   */
   fit() {
     if (this.height === this.body.offsetHeight || !this.body.isConnected) return;
     this.height = this.body.offsetHeight;
+    const more = this.isLoaded ? 0 : Math.max(0, this.height - this.tallest);
+    this.tallest = Math.max(this.tallest, this.height);
     const [width, height] = this.node.size;
-    this.node.setSize([width, Math.max(height, this.node.computeSize()[1])]);
+    this.node.setSize([width, Math.max(height + more, this.node.computeSize()[1])]);
     this.node.setDirtyCanvas(true, true);
+  }
+
+  /** Out of a workflow. */
+  loaded() {
+    this.isLoaded = true;
+    this.refresh();
   }
 
   /** Read the chosen file. An answer that comes after the next choice is dropped. */
@@ -130,7 +142,7 @@ export function attachPanel(node) {
   for (const each of watched(node)) {
     after(each, "callback", () => (each.name === "lora_name" ? panel.refresh() : panel.draw()));
   }
-  after(node, "onConfigure", () => panel.refresh());
+  after(node, "onConfigure", () => panel.loaded());
   after(node, "onExecuted", (output) => output?.text && panel.ran([output.text].flat().join("\n")));
   panel.refresh();
   return panel;
