@@ -259,6 +259,8 @@ def test_what_a_stranger_wrote_into_a_file_stays_text(front: Front) -> None:
     assert front.page.evaluate("window.hacked") is None
     assert front.page.locator(".palate-panel script, .palate-panel [onerror], .palate-dialog [onerror]").count() == 0
     front.picture("evil")
+    front.page.keyboard.press("Escape")
+    expect(front.page.locator(".palate-dialog")).to_have_count(0)
 
 
 def test_a_lora_is_chosen_by_keyboard(front: Front) -> None:
