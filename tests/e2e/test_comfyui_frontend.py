@@ -27,7 +27,8 @@ from comfy_nodes.header import AlignedLoraHeader
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 FRONT = "comfyui_frontend_package"
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Release.Version": "9", "Comfy.Release.Status": "skipped"}
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Release.Version": "9", "Comfy.Release.Status": "skipped",
+            "Comfy.Canvas.SelectionToolbox": True}  # fmt: skip
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 SCREENSHOTS = os.environ.get("SCREENSHOTS", "")  # a folder that keeps what the page looked like
 WAIT = 180_000  # milliseconds, on a busy machine
@@ -292,7 +293,15 @@ def open_help(front: Front) -> None:
     """As a user does: a click on the node's title, then on the button above it."""
     front.add("PalateAlignedPrompt", lora_name="a-calm.safetensors")
     expect(front.chip("calm")).to_be_visible()
-    front.page.mouse.click(240, 137)
+    place = front.page.evaluate(
+        """() => {
+            const { canvas } = window.app;
+            const { left, top } = canvas.canvas.getBoundingClientRect();
+            const [x, y] = canvas.convertOffsetToCanvas([window.node.pos[0] + 90, window.node.pos[1] - 15]);
+            return [left + x, top + y];
+        }"""
+    )
+    front.page.mouse.click(*place)
     front.page.get_by_test_id("info-button").click()
 
 
