@@ -77,11 +77,14 @@ def way() -> list[Any]:
 
 
 def conditionings() -> list[Any]:
-    """Both conditionings, both texts and the account, as outputs."""
+    """Both conditionings, both texts and the account, as outputs. Older pages name a socket without it by its type."""
     return [
-        build(io.Conditioning.Output, "positive", tooltip="For a sampler's positive input."),
-        build(io.Conditioning.Output, "negative", tooltip="For a sampler's negative input."),
+        build(io.Conditioning.Output, "positive", display_name="positive", tooltip="For a sampler's positive input."),
+        build(io.Conditioning.Output, "negative", display_name="negative", tooltip="For a sampler's negative input."),
         build(io.String.Output, "positive_text", display_name="positive text", tooltip="What was encoded for it."),
         build(io.String.Output, "negative_text", display_name="negative text", tooltip="What was encoded for it."),
-        build(io.String.Output, "info", tooltip="What was done, and what was done otherwise than asked."),
-    ]
+        build(
+            io.String.Output, "info", display_name="info",
+            tooltip="What was done, and what was done otherwise than asked.",
+        ),
+    ]  # fmt: skip

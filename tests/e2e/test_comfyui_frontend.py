@@ -45,7 +45,7 @@ def front_of(checkout: Path) -> Path | None:
 
 
 CHECKOUTS = [Path(path) for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
-FRONTS = [(checkout, front) for checkout in CHECKOUTS if (front := front_of(checkout))]
+FRONTS = [(checkout, found) for checkout in CHECKOUTS if (found := front_of(checkout))]
 
 
 @pytest.fixture(params=FRONTS, ids=lambda each: each[0].name, scope="module")
