@@ -2,7 +2,7 @@
 
 pytest -m slow tests/e2e/test_comfyui_frontend.py   (after `make comfyui`, or with COMFYUI_PATH: see real_comfyui.py)
 
-One of the folders of COMFYUI_PACKAGES must hold the comfyui-frontend-package that the checkout's requirements.txt names.
+One of the folders of COMFYUI_PACKAGES must hold the comfyui-frontend-package that the checkout asks for.
 """
 
 from __future__ import annotations
