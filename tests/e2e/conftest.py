@@ -12,8 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,8 @@ class Server:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
-def start(checkout: Path, folder: Path) -> Server:
-    """Ready to be asked; the pack is linked in, the test's own nodes are copied in."""
+def start(checkout: Path, folder: Path, front: Path | None = None) -> Server:
+    """Ready to be asked; the pack is linked in, the test's own nodes are copied in. front: the page's files, if any."""
     for name in ("user", "custom_nodes", "models/loras", "output", "front"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "palate").symlink_to(PACK)
@@ -111,7 +111,7 @@ def start(checkout: Path, folder: Path) -> Server:
     process = subprocess.Popen(
         [
             sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch",
-            "--disable-api-nodes", "--front-end-root", str(folder / "front"), "--base-directory", str(folder),
+            "--disable-api-nodes", "--front-end-root", str(front or folder / "front"), "--base-directory", str(folder),
             "--database-url", f"sqlite:///{folder}/user/comfyui.db",
         ],
         cwd=checkout, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT,
@@ -130,9 +130,9 @@ def start(checkout: Path, folder: Path) -> Server:
 
 
 @contextmanager
-def running(checkout: Path, folder: Path) -> Iterator[Server]:
+def running(checkout: Path, folder: Path, front: Path | None = None) -> Iterator[Server]:
     """A server from its first answer to its end."""
-    started = start(checkout, folder)
+    started = start(checkout, folder, front)
     yield started
     started.process.terminate()
     started.process.wait(30)
@@ -170,3 +170,12 @@ def fresh_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ser
     """One for a single test, whose models must leave memory."""
     with running(request.param, tmp_path / "comfyui") as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with these page files; it ends with the module's tests."""
+    with ExitStack() as open_servers:
+        yield lambda checkout, front=None: open_servers.enter_context(
+            running(checkout, tmp_path_factory.mktemp("comfyui"), front)
+        )
