@@ -45,8 +45,9 @@ def card(view: View, entry: Entry | None = None, place: int = 0, *, actions: boo
     words = word_chips(recipe.words[:2]) if recipe else ""
     steps = f'<span class="steps">{view.update} / {view.updates}</span>' if view.updates and not place else ""
     where = "".join(f'<span class="steps">{lanes.shown(lane)}</span>' for lane in entry.lanes) if entry else ""
-    is_queued = entry and place and view.state.status == QUEUED
-    sentence = _waits(entry, place) if is_queued else told(view.sentence)
+    sentence = told(view.sentence)
+    if entry and place and view.state.status == QUEUED:
+        sentence = _waits(entry, place)
     buttons = _buttons(view, entry, place) if actions else f'<a class="button small" href="{url}">{say("Open")}</a>'
     return (
         f'<li class="run-card"><a class="thumbs" href="{url}" tabindex="-1" aria-hidden="true">'
