@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 WIDTH, ROW, TEXT, PICTURE, FRAME = 320, 24, 110, 300, 20  # pixels: a node, a line, a text field, a preview, the border
 GAP_ACROSS, GAP_DOWN = 60, 60
-TEXTS_SHOWN = ("PreviewAny", "PalateAlignedPrompt", "PalateLoadAlignedLora", "PalateStyleWords")
-PICTURES_SHOWN = ("SaveImage", "PreviewImage", "SaveVideo")
+TEXTS_SHOWN = (
+    "PreviewAny", "PalateAlignedPrompt", "PalateLoadAlignedLora", "PalatePickBest", "PalatePreferenceScore",
+    "PalateStyleWords",
+)  # fmt: skip
+PICTURES_SHOWN = (
+    "SaveImage", "PreviewImage", "SaveVideo", "PalateCompareGrid", "PalateSaveForArena", "PalateStrengthSweep",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
