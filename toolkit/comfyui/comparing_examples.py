@@ -12,16 +12,17 @@ from toolkit.comfyui.graph import Graph, Socket
 
 SCORER = "hpsv21.safetensors"  # what `palate reward export-comfyui` writes
 CLIP = "clip-vit-large-patch14.safetensors"  # the whole model; each loader takes its part
-ROBOT = "a red robot"
+TIGER = "a tiger face on a yellow background"
 SAMPLING = {"seed": 42, "steps": 20, "cfg": 2.5, "sampler_name": "euler", "scheduler": "simple"}
 
 
 def strength_sweep() -> Graph:
     """Strength Sweep: one LoRA from without to beyond, three seeds."""
     graph = Graph("strength_sweep")
-    _compared(graph, "PalateStrengthSweep", strengths="0.5, 1, 1.5", seeds=3)
+    _compared(graph, "PalateStrengthSweep", strengths="0.5, 1, 1.5", word_strength=0.0, seeds=3)
     graph.note(
-        "A column for the base and one for each of `strengths`, a row for each of `seeds`.\n\n" + needed_by_demo(TAUGHT)
+        "A column for the base and one for each of `strengths`, a row for each of `seeds`. `word_strength` 0 leaves the "
+        "words out, so that the LoRA alone is seen.\n\n" + needed_by_demo(TAUGHT)
     )
     return graph
 
@@ -99,10 +100,10 @@ def save_for_arena() -> Graph:
     """Save for Arena: the base's candidates and the LoRA's, from the same noise."""
     graph = Graph("save_for_arena")
     loaded = drawing.load(graph, DEMO)
-    about = {"folder": f"palate/{graph.name}", "prompt": ROBOT, "seed": DEMO.seed, "model_name": "demo"}
+    about = {"folder": f"palate/{graph.name}", "prompt": TIGER, "seed": DEMO.seed, "model_name": "demo"}
     words = dict(zip(("positive_word", "negative_word"), WORDS, strict=True))
-    graph.add("PalateSaveForArena", images=_base(graph, loaded, ROBOT, batch=4), **about)
-    aligned = _aligned(graph, loaded, ROBOT, batch=4)
+    graph.add("PalateSaveForArena", images=_base(graph, loaded, TIGER, batch=4), **about)
+    aligned = _aligned(graph, loaded, TIGER, batch=4)
     graph.add("PalateSaveForArena", images=aligned, lora_name=TAUGHT, **words, **about)
     graph.note(
         "The folder lies in ComfyUI's output folder. Candidates of one prompt are compared, whichever graph drew "

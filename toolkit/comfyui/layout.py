@@ -1,4 +1,4 @@
-"""Where nodes stand: in columns along their links, every loader beside the first node that needs it."""
+"""Where nodes stand: in columns along their links, each beside the first node that needs it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _columns(nodes: Sequence[Node]) -> dict[int, int]:
         columns[node.number] = max((columns[source] + 1 for source in sources), default=0)
         for source in sources:
             users[source].append(node.number)
-    for node in nodes:
-        if columns[node.number] == 0 and users[node.number]:
+    for node in reversed(nodes):
+        if users[node.number]:
             columns[node.number] = min(columns[user] for user in users[node.number]) - 1
     return columns
 
