@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.comfyui import drawing
-from toolkit.comfyui.drawing import Drawing
 from toolkit.comfyui.example_parts import DEMO, SECOND, STRAWBERRY, TAUGHT, WORDS, encoded, needed_by_demo
 from toolkit.comfyui.families import Loaded
 from toolkit.comfyui.graph import Graph, Socket
@@ -21,8 +20,8 @@ def strength_sweep() -> Graph:
     graph = Graph("strength_sweep")
     _compared(graph, "PalateStrengthSweep", strengths="0.5, 1, 1.5", word_strength=0.0, seeds=3)
     graph.note(
-        "A column for the base and one for each of `strengths`, a row for each of `seeds`. `word_strength` 0 leaves the "
-        "words out, so that the LoRA alone is seen.\n\n" + needed_by_demo(TAUGHT)
+        "A column for the base and one for each of `strengths`, a row for each of `seeds`. `word_strength` 0 leaves "
+        "the words out, so that the LoRA alone is seen.\n\n" + needed_by_demo(TAUGHT)
     )
     return graph
 
