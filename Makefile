@@ -46,8 +46,9 @@ format: $(VENV)/.installed-dev  ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## one SRPO update beside the straightforward procedure: time, memory, same gradients
+bench: $(VENV)/.installed  ## one SRPO update beside the straightforward procedure; with COMFYUI_PATH, our node beside core's
 	@$(BIN)/python benchmarks/srpo_update.py
+	@test -z "$$COMFYUI_PATH" || $(BIN)/python benchmarks/comfy_overhead.py
 
 world: $(VENV)/.installed-world  ## rebuild the demo world from nothing (hours)
 	$(BIN)/python -m demo_world.build all

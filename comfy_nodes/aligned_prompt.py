@@ -39,6 +39,7 @@ class AlignedPrompt(LoraNode):
                     optional=True,
                     tooltip="More LoRAs from Chain Aligned LoRA, applied first.",
                 ),
+                sockets.words(),
             ],
             outputs=[
                 build(io.Model.Output, "patched_model", display_name="model", tooltip="The model with all LoRAs."),
@@ -50,18 +51,19 @@ class AlignedPrompt(LoraNode):
     def execute(
         cls, model: Any, clip: Any, prompt: str, negative_prompt: str, lora_name: str, strength: float,
         way: str, start: float, end: float, word_strength: float, loras: Chain | None = None,
+        words: str = "both",
     ) -> io.NodeOutput:  # fmt: skip
         """Every LoRA in its order, then the prompts with all words."""
-        own = () if lora_name == lora_files.NONE else (Link(lora_name, strength, word_strength),)
+        own = () if lora_name == lora_files.NONE else (Link(lora_name, strength, word_strength, words=words),)
         chain = (*(loras or ()), *own)
         reports = []
         for link in chain:
             lora = lora_files.read(link.lora_name)
             model, clip, report = applying.apply(model, clip, lora, link.strength, link.strength)
             reports.append(report)
-        words = [link.spoken() for link in chain]
-        sent = encoding.say(clip, way, prompt, negative_prompt, words, start, end)
-        info = "\n\n".join([*reports, encoding.account(way, sent, words)])
+        spoken = [link.spoken() for link in chain]
+        sent = encoding.say(clip, way, prompt, negative_prompt, spoken, start, end)
+        info = "\n\n".join([*reports, encoding.account(way, sent, spoken)])
         return io.NodeOutput(
             model, sent.positive, sent.negative, sent.positive_text, sent.negative_text, info,
             ui=ui.PreviewText(f"{sent.positive_text}\n\n{sent.negative_text}\n\n{info}"),

@@ -41,6 +41,7 @@ class ChainLora(LoraNode):
                     tooltip="Instead of the negative word in the file.",
                 ),
                 build(sockets.Loras.Input, "loras", optional=True, tooltip="The LoRAs before this one."),
+                sockets.words(),
             ],
             outputs=[
                 build(
@@ -56,7 +57,8 @@ class ChainLora(LoraNode):
     def execute(
         cls, lora_name: str, strength: float, word_strength: float,
         positive_word: str = "", negative_word: str = "", loras: Chain | None = None,
+        words: str = "both",
     ) -> io.NodeOutput:  # fmt: skip
         """The row, one longer."""
         typed = Pair(positive_word.strip(), negative_word.strip())
-        return io.NodeOutput((*(loras or ()), Link(lora_name, strength, word_strength, typed)))
+        return io.NodeOutput((*(loras or ()), Link(lora_name, strength, word_strength, typed, words)))

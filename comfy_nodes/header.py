@@ -6,6 +6,7 @@ Standard library only: the ComfyUI pack reads it inside ComfyUI, `toolkit.lora_f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -50,9 +51,23 @@ def read(metadata: Mapping[str, str] | None) -> AlignedLoraHeader | None:
     if len(metadata[KEY]) > LONGEST:
         raise ValueError(f"the `{KEY}` header of this LoRA cannot be read: it is longer than {LONGEST} characters")
     try:
-        content = json.loads(metadata[KEY])
+        content = json.loads(metadata[KEY], parse_constant=_no_number)
         known = {name: content[name] for name in AlignedLoraHeader.__dataclass_fields__ if name in content}
-        low, high = known.get("strength", (0.5, 1.0))
-        return AlignedLoraHeader(**{**known, "strength": (float(low), float(high))})
+        return AlignedLoraHeader(**{**known, "strength": _range(known.get("strength", [0.5, 1.0]))})
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"the `{KEY}` header of this LoRA cannot be read: {error}") from error
+
+
+def _no_number(text: str) -> float:
+    """JSON has no NaN and no Infinity; what a browser refuses is refused here, too."""
+    raise ValueError(f"{text} is no number")
+
+
+def _range(value: object) -> tuple[float, float]:
+    """Two finite numbers; an integer that is no float raises OverflowError."""
+    if not isinstance(value, list) or len(value) != 2 or any(type(each) not in (int, float) for each in value):
+        raise ValueError("strength is not two numbers")
+    low, high = map(float, value)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("strength is not two numbers")
+    return low, high

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 
 from . import applying, lora_files, sockets
 from .compat import build
+from .logic.words import chosen
 from .lora_node import LoraNode
 
 
@@ -36,6 +37,7 @@ class LoadAlignedLora(LoraNode):
                     "How strongly it changes the text encoder, for the LoRAs that have a part for it.",
                 ),
                 build(io.Clip.Input, "clip", optional=True, tooltip="The text encoder, if the LoRA has a part for it."),
+                sockets.words(),
             ],
             outputs=[
                 build(io.Model.Output, "patched_model", display_name="model", tooltip="The model with the LoRA."),
@@ -63,10 +65,11 @@ class LoadAlignedLora(LoraNode):
 
     @classmethod
     def execute(
-        cls, model: Any, lora_name: str, strength_model: float, strength_clip: float, clip: Any = None
-    ) -> io.NodeOutput:
+        cls, model: Any, lora_name: str, strength_model: float, strength_clip: float, clip: Any = None,
+        words: str = "both",
+    ) -> io.NodeOutput:  # fmt: skip
         """Read, apply, report."""
         lora = lora_files.read(lora_name)
         patched, patched_clip, report = applying.apply(model, clip, lora, strength_model, strength_clip)
-        words = lora.about.first
-        return io.NodeOutput(patched, patched_clip, words.positive, words.negative, report, ui=ui.PreviewText(report))
+        pair = chosen(lora.about.first, words)
+        return io.NodeOutput(patched, patched_clip, pair.positive, pair.negative, report, ui=ui.PreviewText(report))

@@ -12,7 +12,10 @@ from .logic.pictures import GEOMETRIES
 from .scoring_node import CATEGORY, scorer_output
 
 AS_FILE = "as the file says"
-REMEDY = "`palate reward export-comfyui` writes HPSv2.1 there, and a whole CLIP such as PickScore can be copied there"
+FILES = model_files.of_kind(
+    "preference model",
+    "`palate reward export-comfyui` writes HPSv2.1 there, and a whole CLIP such as PickScore can be copied there",
+)
 
 
 class LoadPreferenceModel(io.ComfyNode):
@@ -30,7 +33,7 @@ class LoadPreferenceModel(io.ComfyNode):
             search_aliases=["hpsv2", "pickscore", "reward model", "aesthetic", "palate"],
             inputs=[
                 build(
-                    io.Combo.Input, "model_name", options=model_files.names(),
+                    io.Combo.Input, "model_name", options=FILES.names(),
                     tooltip="A .safetensors file in models/palate. `palate reward export-comfyui` writes HPSv2.1.",
                 ),
                 build(
@@ -45,19 +48,15 @@ class LoadPreferenceModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, model_name: str | None = None) -> bool | str:
         """True, or the sentence that the user reads. Older servers do not check dropdowns themselves."""
-        try:
-            model_files.find(model_name or "", REMEDY)
-        except ValueError as error:
-            return str(error)
-        return True
+        return FILES.refusal(model_name)
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str, geometry: str = AS_FILE) -> tuple[object, ...]:
+    def fingerprint_inputs(cls, model_name: str | None = None, geometry: str = AS_FILE) -> tuple[object, ...]:
         """A file that was written anew is loaded anew."""
-        return (*model_files.stamp(model_files.find(model_name, REMEDY)), geometry)
+        return (FILES.stamp(model_name), geometry)
 
     @classmethod
     def execute(cls, model_name: str, geometry: str = AS_FILE) -> io.NodeOutput:
         """Read the file."""
-        scorer = scorer_files.load(model_name, model_files.find(model_name, REMEDY))
+        scorer = scorer_files.load(model_name, str(FILES.path(model_name)))
         return io.NodeOutput(scorer if geometry == AS_FILE else replace(scorer, geometry=geometry))

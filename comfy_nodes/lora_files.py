@@ -1,4 +1,4 @@
-"""The user's LoRA files: by name only, .safetensors only, read again when they changed on disk."""
+"""The user's LoRA files, read again when they changed on disk."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import comfy.utils
-import folder_paths
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .logic.about import About, about
+from .named_files import NamedFiles, Stamp
 
-FOLDER = "loras"
+FILES = NamedFiles(
+    "loras", "LoRA", "There is no LoRA {name}. Put it into models/loras and press R to refresh the lists."
+)
 NONE = "none"  # the first entry of a dropdown that may stay without a file
 KEPT = 2  # files in memory; their numbers stay on the disk until they are used
-
-Stamp = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,22 @@ _lock = threading.Lock()
 
 def names() -> list[str]:
     """Every file that may be chosen, sub-folders included."""
-    return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".safetensors")]
+    return FILES.names()
 
 
 def refusal(name: str | None) -> bool | str:
     """True for a file that can be read (or none), else the sentence with which the server refuses the prompt."""
-    if not name or name == NONE:
-        return True
-    try:
-        _path(name)
-    except ValueError as error:
-        return str(error)
-    return True
+    return True if not name or name == NONE else FILES.refusal(name)
 
 
 def stamp(name: str | None) -> Stamp | str:
     """The same as long as the file is the same. ComfyUI compares it to know whether a node must run again."""
-    try:
-        path = _path(name or "")
-        about_file = path.stat()
-    except (ValueError, OSError):
-        return f"no file {name}"
-    return str(path), about_file.st_mtime_ns, about_file.st_size
+    return FILES.stamp(name)
 
 
 def read(name: str) -> LoraFile:
     """The whole file; the last few are kept. Raises ValueError with a sentence for what cannot be read."""
-    path = _path(name)
+    path = FILES.path(name)
     key = stamp(name)
     with _lock:
         if not isinstance(key, str) and key in _files:
@@ -87,7 +76,7 @@ def read(name: str) -> LoraFile:
 def read_about(name: str) -> About:
     """The header alone. Raises ValueError with a sentence for what cannot be read."""
     key = stamp(name)
-    return _read_about(str(_path(name)), key)
+    return _read_about(str(FILES.path(name)), key)
 
 
 @lru_cache(maxsize=64)
@@ -101,16 +90,3 @@ def _read_about(path: str, _: Any) -> About:
 
 def _copy(file: LoraFile) -> LoraFile:
     return LoraFile(file.name, dict(file.tensors), file.about)
-
-
-def _path(name: str) -> Path:
-    """The file of that name in the user's folders. Raises ValueError for a path, another kind and what is missing."""
-    pure = (PurePosixPath(name), PureWindowsPath(name))
-    if any(each.anchor or ".." in each.parts for each in pure) or "\0" in name:
-        raise ValueError("Choose a LoRA by its name in the list; paths are not taken.")
-    if not name.endswith(".safetensors"):
-        raise ValueError(f"{name} is not a .safetensors file; other kinds can hold programs and are never opened.")
-    found = folder_paths.get_full_path(FOLDER, name)
-    if found is None:
-        raise ValueError(f"There is no LoRA {name}. Put it into models/loras and press R to refresh the lists.")
-    return Path(found)

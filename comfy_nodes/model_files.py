@@ -1,4 +1,4 @@
-"""Palate's own models: ComfyUI's `models/palate`, by name only, .safetensors only."""
+"""Palate's own models: ComfyUI's `models/palate` and what `extra_model_paths.yaml` adds."""
 
 from __future__ import annotations
 
@@ -7,28 +7,15 @@ from pathlib import Path
 import folder_paths
 
 from .header import FOLDER
+from .named_files import SUFFIX, NamedFiles
 
-SUFFIX = ".safetensors"
 
-
-def names() -> list[str]:
-    """Every .safetensors file in the folder and those that `extra_model_paths.yaml` adds."""
+def of_kind(kind: str, remedy: str) -> NamedFiles:
+    """The folder's files, to one whose `kind` it wants; `remedy` says how such a file comes there."""
     _register()
-    return folder_paths.get_filename_list(FOLDER)
-
-
-def find(name: str, remedy: str) -> str:
-    """The path of a listed file. Raises ValueError with a sentence, ending in the remedy, for anything else."""
-    known = names()
-    if name not in known or not name.endswith(SUFFIX):
-        raise ValueError(f"`{name}` is not in models/{FOLDER}. {remedy}; then press R to refresh the list.")
-    return folder_paths.get_full_path_or_raise(FOLDER, name)
-
-
-def stamp(path: str) -> tuple[str, int, int]:
-    """The same as long as the file is the same."""
-    found = Path(path).stat()
-    return path, found.st_mtime_ns, found.st_size
+    return NamedFiles(
+        FOLDER, kind, f"`{{name}}` is not in models/{FOLDER}. {remedy}; then press R to refresh the list."
+    )
 
 
 def _register() -> None:

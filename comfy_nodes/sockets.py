@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from . import lora_files
 from .compat import build
 from .logic.ways import WAYS
+from .logic.words import CHOICES
 
 CATEGORY = "preference/lora"
 Loras = io.Custom("PALATE_LORAS")  # a tuple of `chain.Link`
@@ -34,6 +35,14 @@ def word_strength() -> Any:
     return build(
         io.Float.Input, "word_strength", default=1.0, min=0.0, max=2.0, step=0.05,
         tooltip="How strongly the words work: 0 not at all, 1 as in training, 2 twice that.",
+    )  # fmt: skip
+
+
+def words() -> Any:
+    """Which of the two words are used. Optional and last, so that workflows made before it keep their values."""
+    return build(
+        io.Combo.Input, "words", options=list(CHOICES), default=CHOICES[0], optional=True,
+        tooltip="Which of the two words are used. The chips on the node switch it, too.",
     )  # fmt: skip
 
 
@@ -68,14 +77,10 @@ def way() -> list[Any]:
 
 
 def conditionings() -> list[Any]:
-    """Both conditionings, both texts and the account, as outputs."""
+    """Both conditionings, both texts and the account, as outputs. Older pages name a socket without it by its type."""
     return [
-        build(
-            io.Conditioning.Output, "positive", display_name="positive", tooltip="For a sampler's positive input."
-        ),
-        build(
-            io.Conditioning.Output, "negative", display_name="negative", tooltip="For a sampler's negative input."
-        ),
+        build(io.Conditioning.Output, "positive", display_name="positive", tooltip="For a sampler's positive input."),
+        build(io.Conditioning.Output, "negative", display_name="negative", tooltip="For a sampler's negative input."),
         build(io.String.Output, "positive_text", display_name="positive text", tooltip="What was encoded for it."),
         build(io.String.Output, "negative_text", display_name="negative text", tooltip="What was encoded for it."),
         build(

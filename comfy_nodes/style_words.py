@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 
 from . import encoding, lora_files, sockets
 from .compat import build
-from .logic.words import Pair, Spoken, library
+from .logic.words import Pair, Spoken, chosen, library
 from .lora_node import LoraNode
 
 SOURCES = ("LoRA", "library", "typed")
@@ -62,6 +62,7 @@ class StyleWords(LoraNode):
                 build(io.String.Input, "negative_word", default="", tooltip="Typed: what they should be less like."),
                 *sockets.way(),
                 sockets.word_strength(),
+                sockets.words(),
             ],
             outputs=sockets.conditionings(),
         )
@@ -70,17 +71,18 @@ class StyleWords(LoraNode):
     def execute(
         cls, clip: Any, prompt: str, negative_prompt: str, source: str, lora_name: str, pair: int, library_pair: str,
         positive_word: str, negative_word: str, way: str, start: float, end: float, word_strength: float,
+        words: str = "both",
     ) -> io.NodeOutput:  # fmt: skip
         """Find the words, say them, show what was said."""
         if source == "LoRA":
-            chosen = _of_lora(lora_name, pair)
+            found = _of_lora(lora_name, pair)
         elif source == "library":
-            chosen = library()[library_pair]
+            found = library()[library_pair]
         else:
-            chosen = Pair(positive_word.strip(), negative_word.strip())
-        words = [Spoken(chosen, word_strength)]
-        sent = encoding.say(clip, way, prompt, negative_prompt, words, start, end)
-        info = encoding.account(way, sent, words)
+            found = Pair(positive_word.strip(), negative_word.strip())
+        spoken = [Spoken(chosen(found, words), word_strength)]
+        sent = encoding.say(clip, way, prompt, negative_prompt, spoken, start, end)
+        info = encoding.account(way, sent, spoken)
         return io.NodeOutput(
             sent.positive, sent.negative, sent.positive_text, sent.negative_text, info,
             ui=ui.PreviewText(f"{sent.positive_text}\n\n{sent.negative_text}\n\n{info}"),

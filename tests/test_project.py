@@ -47,7 +47,9 @@ def imported_modules(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", ["toolkit", "toolkit.cli", "toolkit.recipe", "toolkit.run_folder"])
+@pytest.mark.parametrize(
+    "module", ["toolkit", "toolkit.cli", "toolkit.recipe", "toolkit.run_folder", "toolkit.run_queue"]
+)
 def test_importing_the_toolkit_loads_nothing_heavy(module: str) -> None:
     heavy = ["torch", "gradio", "diffusers", "transformers", "training"]
     code = f"import sys, {module}; print(*[name for name in {heavy} if name in sys.modules])"

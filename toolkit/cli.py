@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from toolkit import __version__, bench_cli, comfy_cli, lora_cli, pairs_cli, reward_cli
+from toolkit import __version__, bench_cli, comfy_cli, lora_cli, pairs_cli, queue_cli, reward_cli
 from toolkit.errors import PalateError, UsageError
 
 app = typer.Typer(
@@ -156,17 +156,25 @@ def sample(
 
 @app.command()
 def compare(
-    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    run: Annotated[list[str], typer.Argument(help="A run's name or folder; with --prompt also base, RUN@20, RUN*0.5.")],
+    prompt: Annotated[list[str] | None, typer.Option(help="Draw this side by side instead; may be repeated.")] = None,
+    output: Annotated[Path, typer.Option(help="The sheet of --prompt.")] = Path("compare.png"),
+    seed: Annotated[int | None, typer.Option(help="Seed of --prompt; the first run's without it.")] = None,
     judge: Annotated[str, typer.Option(help="A held-out scorer, such as demo_judge.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Pictures per test prompt.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     runs: Runs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a run's LoRA against its base on the test prompts: a table and a before/after sheet."""
-    from toolkit import commands
+    """Measure a run's LoRA against its base on the test prompts, or draw prompts of your own side by side."""
+    from toolkit import commands, compare_commands
 
-    commands.compare(commands.find(run, runs), judge=judge, seeds=seeds, steps=steps, quiet=quiet)
+    if prompt:
+        compare_commands.draw(run, prompt, runs, output, seed=seed, pictures=seeds, steps=steps, quiet=quiet)
+        return
+    if len(run) > 1:
+        raise UsageError("One run is measured at a time.", action="Give --prompt to draw several side by side.")
+    commands.compare(commands.find(run[0], runs), judge=judge, seeds=seeds, steps=steps, quiet=quiet)
 
 
 @app.command(name="runs")
@@ -189,6 +197,7 @@ app.add_typer(lora_cli.app)
 app.add_typer(bench_cli.app, name="bench")
 app.add_typer(comfy_cli.app, name="comfy")
 app.add_typer(pairs_cli.app, name="pairs")
+app.add_typer(queue_cli.app, name="queue")
 app.add_typer(reward_cli.rewards, name="reward")
 app.add_typer(reward_cli.words, name="words")
 

@@ -22,7 +22,8 @@ from toolkit.errors import PalateError, UsageError, did_you_mean
 from toolkit.loras.convert import readers
 from toolkit.plan import preflight
 from toolkit.run_folder import RunFolder
-from toolkit.words import WordPair
+from toolkit.word_questions import Question
+from toolkit.words import WEAK, WordPair
 
 ROWS = (
     ("trained reward, positive - negative", "reward", "{:+.3f}"),
@@ -196,12 +197,11 @@ def list_words() -> None:
 def measure_words(positive: str, negative: str, *, base: str, reward: str) -> None:
     """Print how well the reward tells the pair apart on the base's own pictures."""
     pair = word_pair(positive, negative)
-    answer = ask_backend(
-        "score", "--positive", pair.positive, "--negative", pair.negative, "--base", base, "--reward", reward,
-        cwd=Path.cwd(), quiet=False,
-    )  # fmt: skip
-    out.print(f"{pair}: separation {answer['separation']:.2f} (0.5 = cannot tell apart), cosine {answer['cosine']:.2f}")
-    if answer["separation"] < 0.8:
+    question = Question(ask="separations", base=base, reward=reward, pairs=((pair.positive, pair.negative),))
+    ((separation, cosine),) = ask_backend("score", question.model_dump_json(), cwd=Path.cwd(), quiet=False)
+    beside = "" if cosine is None else f", cosine {cosine:.2f}"
+    out.print(f"{pair}: separation {separation:.2f} (0.5 = cannot tell apart){beside}", markup=False)
+    if separation < WEAK:
         out.print("Weak: this reward can hardly follow these words. Try plainer words.")
 
 

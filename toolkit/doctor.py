@@ -29,12 +29,14 @@ for number in range(torch.cuda.device_count() if found["available"] else 0):
     facts = torch.cuda.get_device_properties(number)
     gpu = {"name": facts.name, "memory": facts.total_memory, "bf16": torch.cuda.is_bf16_supported(), "works": True}
     try:
+        gpu["free"] = torch.cuda.mem_get_info(number)[0]
         torch.ones(2, device=f"cuda:{number}").sum().item()
     except RuntimeError as error:
         gpu |= {"works": False, "error": str(error).splitlines()[0]}
     found["gpus"].append(gpu)
 print(json.dumps(found))
 """
+PROBE_SECONDS = 120.0
 State = Literal["ok", "note", "stop"]
 
 
@@ -47,11 +49,14 @@ class Finding:
     sentence: str
 
 
-def examine(output: Path, *, online: bool = False) -> list[Finding]:
-    """Everything worth saying about this computer; online: also whether the bases' licences are accepted."""
+def examine(output: Path, *, online: bool = False, probed: dict[str, Any] | None = None) -> list[Finding]:
+    """Everything worth saying about this computer.
+
+    online: also whether the bases' licences are accepted; probed: what `probe` has said already.
+    """
     return [
-        *python(sys.version_info[:3]), *packages(), *torch_build(probe()), *memory(), *disk(output), *token(),
-        *(licences() if online else ()),
+        *python(sys.version_info[:3]), *packages(), *torch_build(probed or probe()), *memory(), *disk(output),
+        *token(), *(licences() if online else ()),
     ]  # fmt: skip
 
 
@@ -89,9 +94,13 @@ def _version(name: str) -> str | None:
 
 def probe() -> dict[str, Any]:
     """What torch says of itself and of the GPUs, from a process of its own; {"error": …} when it cannot even start."""
-    child = subprocess.run(
-        [sys.executable, "-c", PROBE], env=launch.environment(), capture_output=True, text=True, check=False
-    )
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", PROBE], env=launch.environment(), capture_output=True, text=True, check=False,
+            timeout=PROBE_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"error": f"it did not answer within {PROBE_SECONDS:.0f} seconds"}
     if child.returncode != 0:
         return {"error": (child.stderr.strip().splitlines() or ["it ended without a word"])[-1]}
     return json.loads(child.stdout.strip().splitlines()[-1])

@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -36,15 +38,20 @@ def shown(arguments: list[str]) -> str:
     return shlex.join(arguments)
 
 
-def environment() -> dict[str, str]:
-    """The child's environment: a `training/` folder in the user's working directory must not shadow ours."""
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The child's environment: a `training/` folder in the user's working directory must not shadow ours.
+
+    env: variables of this child alone.
+    """
+    ours = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {**os.environ, **ours, **(env or {})}
 
 
-def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
+def start(run: RunFolder, *, processes: int = 1, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start training in a session of its own, printing into the run's log. Returns at once.
 
-    Raises UsageError when the run is already being trained or its folder cannot be written.
+    env: environment variables of this run alone. Raises UsageError when the run is already being trained or its folder
+    cannot be written.
     """
     state = run.state()
     if state.is_active and state.pid:
@@ -60,18 +67,25 @@ def start(run: RunFolder, *, processes: int = 1) -> subprocess.Popen[bytes]:
             action="Make the folder writable, or copy it to a disk that is.",
         ) from error
     with log:
-        child = subprocess.Popen(
-            command(run, processes=processes),
-            cwd=run.path,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # lives on when its parent's terminal or page closes
-            creationflags=DETACHED,
-        )
+        child = detached(command(run, processes=processes), cwd=run.path, log=log, env=env)
     run.write_state(QUEUED, pid=child.pid, pid_started=psutil.Process(child.pid).create_time())
     return child
+
+
+def detached(
+    arguments: list[str], *, cwd: Path, log: IO[bytes], env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that outlives its parent's terminal or page, printing into `log`; env: of this child alone."""
+    return subprocess.Popen(
+        arguments,
+        cwd=cwd,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        creationflags=DETACHED,
+    )
 
 
 def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:
@@ -84,6 +98,17 @@ def send(run: RunFolder, signal_number: int = signal.SIGTERM) -> bool:
     except psutil.NoSuchProcess:  # it ended just now
         return False
     return True
+
+
+def find(run: RunFolder) -> psutil.Process | None:
+    """The process that trains this run, by its command line: also one whose starter died before noting its id."""
+    wanted = ["-m", "training", "train", str(run.path)]
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline", "create_time", "status"])
+        if (process.info["cmdline"] or [])[-len(wanted) :] == wanted and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+    return min(found, key=lambda process: process.info["create_time"], default=None)  # of several, the one above them
 
 
 def free_port() -> int:

@@ -27,11 +27,12 @@ from toolkit import atomic, recipe
 from toolkit.errors import UsageError
 from toolkit.event_reader import Event, EventReader
 
-QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED = (
-    "queued", "running", "done", "stopped", "failed", "interrupted",
+QUEUED, RUNNING, DONE, STOPPED, FAILED, INTERRUPTED, PAUSED, CANCELLED = (
+    "queued", "running", "done", "stopped", "failed", "interrupted", "paused", "cancelled",
 )  # fmt: skip
 SAMPLE, SAVE = WISHES = ("sample", "save")  # what may be asked of a run at work, besides its end
 STATE_EVERY_SECONDS = 2.0
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def is_alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # what may not be looked at is somebody else's
         return False
 
 
@@ -217,6 +218,24 @@ def find(root: Path, name: str) -> RunFolder:
     raise UsageError(f"There is no run `{name}`.", action=f"Runs here: {known}.")
 
 
+def below(root: Path, name: str) -> RunFolder:
+    """The run of that name directly below `root`, for names that a page sent: none leads anywhere else.
+
+    Raises UsageError.
+    """
+    if not name:
+        raise UsageError("No run is chosen.", action="Open one from the list.")
+    path = root / name
+    if not NAME.fullmatch(name) or path.is_symlink() or not (path / "recipe.yaml").is_file():
+        raise UsageError(f"There is no run “{name}” here.", action="It may have been moved or deleted.")
+    return RunFolder(path)
+
+
 def default_root() -> Path:
     """Where runs go unless told otherwise: $PALATE_RUNS, or `runs` in the current folder."""
     return Path(os.environ.get("PALATE_RUNS", "runs"))
+
+
+def cache_root() -> Path:
+    """Palate's own cache: $PALATE_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("PALATE_CACHE") or Path.home() / ".cache" / "palate")

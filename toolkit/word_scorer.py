@@ -1,33 +1,32 @@
-"""How well a reward tells a word pair apart, asked of one `python -m training score --serve` child that is kept.
+"""What is asked about word pairs of one serving child that is kept: how well a reward tells them apart, how their
+directions lie to each other, and how pictures lie along one of them.
 
-The child holds the models, so that nobody here has to. It is started at the first question, started again when it
-died, and ends by itself when idle or when this process is gone.
+The child is started at the first question, started again when it died, and ends by itself when idle or when this
+process is gone. Answers are remembered by reward, words, base and pictures.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from toolkit import launch
 from toolkit.errors import PalateError
-from toolkit.words import WordPair
+from toolkit.picture_sets import PictureSet
+from toolkit.scorer_child import ScorerChild, command
+from toolkit.word_questions import Question
+from toolkit.words import WEAK, WordPair
 
 ANSWER_SECONDS = 600.0  # the first answer includes loading the base and the reward
-WEAK = 0.8  # below this AUC a pair gives little direction to learn
-
-
-Key = tuple[str, str, str, str]  # base, reward, positive, negative
+REMEMBERED = 1000
+FAILED_SECONDS = 10.0  # for so long a question that failed is not asked again
+LEFT_BEHIND_SECONDS = 5.0  # a question that nobody has looked after for so long is not asked any more
+Pairs = Sequence[WordPair]
 
 
 class ScorerError(PalateError):
@@ -54,132 +53,102 @@ class Separation:
         return f"This reward hardly tells them apart: {self.value:.2f}. Try words that look more different."
 
 
-def command(idle_seconds: float = 120.0) -> list[str]:
-    """The child's command line."""
-    return [sys.executable, "-m", "training", "score", "--serve", "--idle", str(idle_seconds)]
-
-
-class _Child:
-    """One serving process; its answers arrive on a queue, its complaints in a file."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
-        self._process: subprocess.Popen[str] = subprocess.Popen(
-            arguments,
-            cwd=Path(tempfile.gettempdir()),
-            env=launch.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            text=True,
-            encoding="utf-8",
-        )
-        self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
-
-    def _listen(self, output: IO[str]) -> None:
-        with output:
-            for line in output:
-                if line.startswith("{"):  # libraries may print whatever they like
-                    self._answers.put(line)
-        self._answers.put("")
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, question: Mapping[str, str], seconds: float) -> dict[str, Any]:
-        """The next answer. Raises OSError when the child is gone, queue.Empty when it takes too long."""
-        if self._process.stdin is None:
-            raise BrokenPipeError
-        self._process.stdin.write(json.dumps(question, ensure_ascii=False) + "\n")
-        self._process.stdin.flush()
-        while True:
-            line = self._answers.get(timeout=seconds)
-            if not line:
-                raise BrokenPipeError
-            answer = json.loads(line)
-            if "ready" not in answer:
-                return answer
-
-    def complaints(self) -> str:
-        """The last line the child wrote about its trouble."""
-        if self._complaints.closed:
-            return ""
-        self._complaints.seek(0)
-        lines = self._complaints.read()[-4000:].decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
-
-    def end(self) -> None:
-        """See that it is gone. It writes nothing that could be lost."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # a question that nobody will read
-                self._process.stdin.close()
-        self._complaints.close()
-
-
 class WordScorer:
-    """Asks one child at a time, from any thread, and remembers its answers."""
+    """Asks one child at a time, from any thread, and remembers its answers.
+
+    What is called a glance never blocks: None while the answer is on its way, which the first glance starts. It raises
+    ScorerError for a question that failed; a glance some seconds later tries again.
+    """
 
     def __init__(self, seconds: float = ANSWER_SECONDS, make_command: Callable[[], list[str]] = command) -> None:
         """seconds: how long one answer may take."""
         self._seconds, self._make_command = seconds, make_command
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: ScorerChild | None = None
         self._closed = False
-        self._known: dict[Key, Separation] = {}
-        self._wanted: Key | None = None  # what was glanced at last: a pair left behind is not measured
-        self._asked: dict[Key, PalateError | None] = {}  # None while the answer is on its way
+        self._known: OrderedDict[Question, list[Any]] = OrderedDict()
+        self._glanced: dict[Question, float] = {}  # when each was last looked after
+        self._asked: dict[Question, tuple[PalateError, float] | None] = {}  # None while the answer is on its way
         atexit.register(self.close)
 
     def known(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation | None:
         """The answer if it was given earlier; measures nothing."""
-        return self._known.get((base, reward, pair.positive, pair.negative))
+        answer = self._known.get(_separations([pair], base, reward))
+        return _separation(answer[0]) if answer else None
 
     def glance(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation | None:
-        """The answer if there is one; None while it is being measured, which the first glance starts.
+        """How well the reward tells the pair apart on the base's own pictures."""
+        answer = self._glance(_separations([pair], base, reward))
+        return _separation(answer[0]) if answer else None
 
-        Never blocks. Raises ScorerError once for a measurement that failed; the next glance tries again.
-        """
-        key = self._wanted = (base, reward, pair.positive, pair.negative)
-        if key in self._known:
-            return self._known[key]
-        if key not in self._asked:
-            self._asked[key] = None
-            threading.Thread(target=self._measure_aside, args=(pair, key), daemon=True).start()
-        elif (error := self._asked[key]) is not None:
-            del self._asked[key]
-            raise error
-        return None
+    def glance_at_all(self, pairs: Pairs, *, base: str = "demo", reward: str = "demo") -> bool:
+        """Whether all of these are known by now; those that are not are asked for in one question."""
+        missing = [pair for pair in pairs if self.known(pair, base=base, reward=reward) is None]
+        return not missing or self._glance(_separations(missing, base, reward)) is not None
 
-    def _measure_aside(self, pair: WordPair, key: Key) -> None:
-        try:
-            with self._lock:
-                if key == self._wanted:
-                    self._measure(pair, key)
-            self._asked.pop(key, None)
-        except PalateError as error:
-            self._asked[key] = error
+    def cosines(self, pairs: Pairs, *, reward: str = "demo") -> list[list[float]] | None:
+        """A glance at how the pairs' directions lie to each other: [P][P] in -1..1."""
+        return self._glance(Question(ask="cosines", reward=reward, pairs=_plain(pairs)))
+
+    def margins(self, pair: WordPair, pictures: PictureSet, *, reward: str = "demo") -> list[float | None] | None:
+        """A glance at the pictures' scores along the pair; None in the list for one that cannot be read."""
+        asked = {"ask": "margins", "reward": reward, "pairs": _plain([pair])}
+        return self._glance(Question(**asked, pictures=pictures.names, digest=pictures.digest))
 
     def separation(self, pair: WordPair, *, base: str = "demo", reward: str = "demo") -> Separation:
         """Measure the pair, or remember it. Blocks; raises ScorerError when there is no answer."""
+        return self.separations([pair], base=base, reward=reward)[0]
+
+    def separations(self, pairs: Pairs, *, base: str = "demo", reward: str = "demo") -> list[Separation]:
+        """Measure many pairs at once. Blocks; raises ScorerError when there is no answer."""
         with self._lock:
-            return self._measure(pair, (base, reward, pair.positive, pair.negative))
+            return [_separation(entry) for entry in self._answer(_separations(pairs, base, reward))]
 
-    def _measure(self, pair: WordPair, key: Key) -> Separation:
-        if key in self._known:
-            return self._known[key]
-        asked = {"base": key[0], "reward": key[1], "positive": pair.positive, "negative": pair.negative}
-        answer = self._ask(asked)
-        if not isinstance(answer.get("separation"), float):
-            raise ScorerError("This pair could not be measured.", cause=str(answer.get("error", "")))
-        cosine = answer.get("cosine")
-        self._known[key] = Separation(answer["separation"], cosine if isinstance(cosine, float) else None)
-        return self._known[key]
+    def _glance(self, question: Question) -> list[Any] | None:
+        if question in self._known:
+            return self._known[question]
+        self._glanced[question] = time.monotonic()
+        if question not in self._asked:
+            self._asked[question] = None
+            threading.Thread(target=self._answer_aside, args=(question,), daemon=True).start()
+        elif (failed := self._asked.get(question)) is not None:
+            error, when = failed
+            if time.monotonic() - when > FAILED_SECONDS:
+                self._asked.pop(question, None)
+            raise error
+        return None
 
-    def _ask(self, question: Mapping[str, str]) -> dict[str, Any]:
+    def _answer_aside(self, question: Question) -> None:
+        try:
+            with self._lock:
+                if time.monotonic() - self._glanced.get(question, 0.0) < LEFT_BEHIND_SECONDS:
+                    self._answer(question)
+            self._asked.pop(question, None)
+        except PalateError as error:
+            self._asked[question] = (error, time.monotonic())
+        finally:
+            if question not in self._asked:
+                self._glanced.pop(question, None)
+
+    def _answer(self, question: Question) -> list[Any]:
+        if question in self._known:
+            return self._known[question]
+        said = self._ask(question.model_dump_json())
+        answer = said.get("answer")
+        if not isinstance(answer, list):
+            raise ScorerError("This could not be measured.", cause=str(said.get("error", "")))
+        self._remember(question, answer)
+        if question.ask == "separations":
+            for pair, entry in zip(question.pairs, answer, strict=True):
+                self._remember(question.model_copy(update={"pairs": (pair,)}), [entry])
+        return answer
+
+    def _remember(self, question: Question, answer: list[Any]) -> None:
+        self._known[question] = answer
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _ask(self, question: str) -> dict[str, Any]:
         """One question; a child that died while nobody asked is replaced once."""
         if self._closed:
             raise ScorerError("The scorer has been closed.")
@@ -196,13 +165,13 @@ class WordScorer:
             self._drop()
             if was_waiting and not self._closed:
                 return self._ask(question)
-            raise ScorerError("This pair could not be measured: the scorer ended early.", cause=reason) from None
+            raise ScorerError("This could not be measured: the scorer ended early.", cause=reason) from None
 
-    def _living_child(self) -> _Child:
+    def _living_child(self) -> ScorerChild:
         if self._child is not None and not self._child.is_alive:
             self._drop()
         if self._child is None:
-            self._child = _Child(self._make_command())
+            self._child = ScorerChild(self._make_command())
         return self._child
 
     def _drop(self) -> None:
@@ -215,3 +184,18 @@ class WordScorer:
         self._closed = True
         if self._child is not None:
             self._child.end()
+
+
+def _plain(pairs: Pairs) -> tuple[tuple[str, str], ...]:
+    return tuple((pair.positive, pair.negative) for pair in pairs)
+
+
+def _separations(pairs: Pairs, base: str, reward: str) -> Question:
+    return Question(ask="separations", base=base, reward=reward, pairs=_plain(pairs))
+
+
+def _separation(entry: Sequence[float | None]) -> Separation:
+    value, cosine = entry
+    if value is None:
+        raise ScorerError("This reward gave no number for these words.")
+    return Separation(value, cosine)

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from comfy_nodes.header import caption
 
+MEASURED_ON = "demo"  # the base whose pictures the shipped figures are about
+WEAK = 0.8  # below this AUC a pair gives little direction to learn
+
 
 class WordPair(BaseModel):
     """`positive` is what pictures should be more like, `negative` what they should be less like."""
@@ -46,7 +49,7 @@ def positive_and_negative(prompts: Sequence[str], words: Sequence[WordPair]) -> 
 
 
 class LibraryPair(BaseModel):
-    """A pair of the shipped library. `separation`: reward name → measured AUC in 0..1 on rendered pictures."""
+    """A pair of the shipped library. `separation`: reward name → AUC in 0..1, measured on the demo's own pictures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,9 +70,9 @@ def library() -> tuple[LibraryPair, ...]:
     return tuple(LibraryPair(**entry) for entry in content["pairs"])
 
 
-def measured_separation(pair: WordPair, reward: str) -> float | None:
-    """The shipped AUC of this pair under this reward, or None where it was not measured."""
+def measured_separation(pair: WordPair, reward: str, base: str = MEASURED_ON) -> float | None:
+    """The shipped AUC of this pair under this reward on this base's pictures, or None where it was not measured."""
     for entry in library():
-        if (entry.positive, entry.negative) == (pair.positive, pair.negative):
+        if base == MEASURED_ON and (entry.positive, entry.negative) == (pair.positive, pair.negative):
             return entry.separation.get(reward)
     return None

@@ -66,6 +66,17 @@ def compare(
 
 
 @app.command()
+def draw(
+    root: Annotated[Path, typer.Argument(help="The folder of all runs.")],
+    idle: Annotated[float, typer.Option(min=0, help="Seconds without a request after which it ends.")] = 120.0,
+) -> None:
+    """Draw the comparisons that wait below a folder of runs, with one base kept loaded."""
+    from training.comparison import serve
+
+    serve(root, idle)
+
+
+@app.command()
 def measure(
     wanted: Annotated[str, typer.Argument(help="A JSON object: the updates to measure by run folder.")],
     reward: Annotated[str, typer.Option(help="The scorer that all runs are measured by.")] = "demo",
@@ -80,23 +91,18 @@ def measure(
 
 @app.command()
 def score(
+    question: Annotated[str, typer.Argument(help="A JSON object, as toolkit.word_questions says.")] = "",
     serve: Annotated[bool, typer.Option(help="Answer JSON lines on stdin.")] = False,
     idle: Annotated[float, typer.Option(help="Seconds without a question after which --serve ends.")] = 120.0,
-    positive: Annotated[str, typer.Option()] = "",
-    negative: Annotated[str, typer.Option()] = "",
-    base: Annotated[str, typer.Option()] = "demo",
-    reward: Annotated[str, typer.Option()] = "demo",
 ) -> None:
-    """How well a reward tells a word pair apart on the base's own pictures."""
-    from toolkit.recipe import Section
-    from toolkit.words import WordPair
+    """How well a reward tells word pairs apart on a base's own pictures, and where they lead; prints a JSON list."""
+    from toolkit.word_questions import Question
     from training import score as scoring
 
     if serve:
         scoring.serve(idle)
         return
-    scorer = scoring.WordScorer(Section(name=base), Section(name=reward))
-    print(json.dumps(scorer.separation(WordPair(positive=positive, negative=negative))))
+    print(json.dumps(scoring.Answering().answer(Question.model_validate_json(question))))
 
 
 @app.command()

@@ -188,6 +188,17 @@ class Policy:
             )
         set_peft_model_state_dict(self.network, dict(state), adapter_name=ADAPTER)
 
+    def take_out(self) -> None:
+        """Leave the base as it was before this policy, so that another may be built on it; this one is at its end."""
+        ours: list[tuple[str, Any]] = [(n, m) for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]
+        for name, layer in ours:
+            layer.delete_adapter(ADAPTER)
+            if not layer.lora_A:
+                self.network.set_submodule(name, layer.get_base_layer())
+        del self.network.peft_config[ADAPTER]  # type: ignore[union-attr]
+        if not self.network.peft_config:
+            del self.network.peft_config
+
     def _activate(self, *names: str) -> None:
         """Let exactly these adapters play, each where it has a layer; gradients follow the LoRA."""
         self._active = names

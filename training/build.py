@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +15,12 @@ from toolkit import pairs, prompts
 from toolkit.errors import UsageError
 from toolkit.pairs import Kind
 from toolkit.recipe import Recipe, Section
+from toolkit.run_folder import cache_root
 from toolkit.words import WordPair
 from training import examination, learned_words, lora_loading, tables
 from training.adapters import Policy
 from training.batches import Batches, PromptBatches, Sharding
-from training.contracts import Conditioning, Examines
+from training.contracts import Base, Conditioning, Examines
 from training.examination import Examination
 from training.latent_cache import LatentCache
 from training.picture_batches import BATCHES
@@ -52,15 +52,10 @@ class Stage:
         )
 
 
-def stage(recipe: Recipe, device: torch.device) -> Stage:
-    """The recipe's base with a fresh LoRA on `device`."""
+def stage(recipe: Recipe, device: torch.device, base: Base | None = None) -> Stage:
+    """The recipe's base with a fresh LoRA on `device`; `base`: what `bare_base` gave, to be used again."""
     dtype = getattr(torch, recipe.training.dtype)
-    base = tables.base(recipe.base)
-    if recipe.lora.start:
-        lora_loading.start_from(
-            base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
-            strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
-        )  # fmt: skip
+    base = base or bare_base(recipe)
     encode = ConditioningCache(base.encode, folder=_kept_in("text", base.text_id), device=device)
     nothing = partial(encode.nothing, base.encode_nothing)
     policy = Policy(
@@ -69,13 +64,19 @@ def stage(recipe: Recipe, device: torch.device) -> Stage:
     return Stage(policy, encode, nothing)
 
 
+def bare_base(recipe: Recipe) -> Base:
+    """The recipe's base on the CPU, with the LoRA it starts from and without the one to be trained."""
+    base = tables.base(recipe.base)
+    if recipe.lora.start:
+        lora_loading.start_from(
+            base.network, Path(recipe.lora.start).expanduser(), family=recipe.base.name,
+            strength=recipe.lora.start_strength, merge=recipe.lora.start_as == "merged",
+        )  # fmt: skip
+    return base
+
+
 def _kept_in(kind: str, identity: str) -> Path | None:
     return cache_root() / kind / identity if identity else None
-
-
-def cache_root() -> Path:
-    """Palate's own cache: $PALATE_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("PALATE_CACHE") or Path.home() / ".cache" / "palate")
 
 
 def parts(recipe: Recipe, accelerator: Accelerator) -> Parts:

@@ -37,11 +37,10 @@ def sample(
     with stage.policy.at_strength(strength if lora else 0.0):
         for number in range(count):
             path = output / f"{number:03d}.{'webp' if rate else 'png'}"
-            text = (
-                f"{prompt}\nSteps: {steps}, Sampler: Euler, CFG scale: {recipe.validation.guidance_scale:g}, "
-                f"Seed: {recipe.training.seed}/{number}, LoRA: {lora.stem if lora else 'none'} at {strength:g}"
-                + (f", Latent reward: {guide.file.stem} at {guide.scale:g}" if guide else "")
-            )
+            text = parameters(
+                prompt, steps=steps, guidance_scale=recipe.validation.guidance_scale,
+                seed=f"{recipe.training.seed}/{number}", lora=lora.stem if lora else "none", strength=strength,
+            ) + (f", Latent reward: {guide.file.stem} at {guide.scale:g}" if guide else "")  # fmt: skip
             shown = renderer([prompt], number)[0]
             if rate:
                 previews.save_clip(path, shown, text, rate)
@@ -49,3 +48,11 @@ def sample(
                 previews.save_png(path, previews.to_picture(shown), {"parameters": text})
             paths.append(path)
     return paths
+
+
+def parameters(prompt: str, *, steps: int, guidance_scale: float, seed: str, lora: str, strength: float) -> str:
+    """How a picture was made, in the form that other programs read from PNGs."""
+    return (
+        f"{prompt}\nSteps: {steps}, Sampler: Euler, CFG scale: {guidance_scale:g}, "
+        f"Seed: {seed}, LoRA: {lora} at {strength:g}"
+    )

@@ -6,8 +6,11 @@ from comfy_api.latest import io
 
 from .. import model_files
 from ..compat import build
+from ..named_files import Stamp
 
-REMEDY = "`palate demo --export-comfyui` with ComfyUI's folder writes the Demo World there"
+FILES = model_files.of_kind(
+    "Demo World", "`palate demo --export-comfyui` with ComfyUI's folder writes the Demo World there"
+)
 
 
 class DemoWorldLoader(io.ComfyNode):
@@ -27,7 +30,7 @@ class DemoWorldLoader(io.ComfyNode):
                 build(
                     io.Combo.Input,
                     "model_name",
-                    options=model_files.names(),
+                    options=FILES.names(),
                     tooltip="A file in models/palate. `palate demo --export-comfyui` writes it.",
                 )
             ],
@@ -43,20 +46,16 @@ class DemoWorldLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, model_name: str | None = None) -> bool | str:
         """Releases that do not check dropdowns get the sentence from here."""
-        try:
-            model_files.find(model_name or "", REMEDY)
-        except ValueError as error:
-            return str(error)
-        return True
+        return FILES.refusal(model_name)
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str) -> tuple[str, int, int]:
+    def fingerprint_inputs(cls, model_name: str | None = None) -> Stamp | str:
         """A file that was written anew is loaded anew."""
-        return model_files.stamp(model_files.find(model_name, REMEDY))
+        return FILES.stamp(model_name)
 
     @classmethod
     def execute(cls, model_name: str) -> io.NodeOutput:
         """Read the file."""
         from . import models  # ComfyUI's networks: only for those who use them
 
-        return io.NodeOutput(*models.load(model_files.find(model_name, REMEDY)))
+        return io.NodeOutput(*models.load(str(FILES.path(model_name))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,7 +49,7 @@ def about(metadata: Mapping[str, str] | None) -> About:
         family=hostile.line(read.family, 40),
         method=hostile.line(read.method, 40),
         base=hostile.line(read.base, 120),
-        strength=read.strength if all(map(math.isfinite, read.strength)) else None,
+        strength=read.strength,
         pairs=pairs,
         notes=notes,
     )

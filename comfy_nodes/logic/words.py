@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .hostile import line
+
 LIBRARY = Path(__file__).resolve().parents[1] / "words.json"
 
 
@@ -23,6 +25,21 @@ class Pair:
 
 
 NO_WORDS = Pair()
+CHOICES = ("both", "positive", "negative", "none")
+
+
+def chosen(pair: Pair, words: str) -> Pair:
+    """The pair without the words that are switched off. Raises ValueError with a sentence for no choice of ours."""
+    if words not in CHOICES:
+        raise ValueError(refusal(words))
+    return Pair(
+        pair.positive if words in ("both", "positive") else "", pair.negative if words in ("both", "negative") else ""
+    )
+
+
+def refusal(words: str) -> str:
+    """What is said to something else than a choice."""
+    return f"words cannot be `{line(words, 40)}`. Choose {', '.join(CHOICES[:-1])} or {CHOICES[-1]}."
 
 
 @dataclass(frozen=True)

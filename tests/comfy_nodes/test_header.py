@@ -58,7 +58,9 @@ def test_fields_an_older_version_lacked_have_defaults() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "nothing", "[]", "5", "null", '{"method": "srpo"}', '{"method":"a","family":"b","base":"c","strength":[1]}',
-     '{"method":"a","family":"b","base":"c","strength":["x",2]}'],
+     '{"method":"a","family":"b","base":"c","strength":["x",2]}',
+     *(f'{{"method":"a","family":"b","base":"c","strength":{value}}}' for value in (
+         '"12"', '["1", "2"]', "[true, 2]", "[1, 2, 3]", '{"1": 0, "2": 0}', "[NaN, 1]", "[0, 1e999]", "null"))],
 )  # fmt: skip
 def test_a_broken_header_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="`palate` header of this LoRA cannot be read"):

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import os
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -27,6 +28,7 @@ LORA = {
     "PalateStyleWords",
 }  # fmt: skip
 CATEGORIES = {f"preference/{room}" for room in ("arena", "demo", "lora", "score")}
+WORDED = LORA - {"PalateCompareGrid", "PalateStrengthSweep"}  # with chips
 WAY = {"start": 0.0, "end": 0.5}
 
 
@@ -204,6 +206,25 @@ def test_a_file_changed_on_disk_is_read_again(comfyui, nodes, pack) -> None:
     assert len(part(pack, "lora_files")._files) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "`` is not in models/palate. `palate demo --export-comfyui`"),
+        ("absent.safetensors", "`absent.safetensors` is not in models/palate"),
+        ("../loras/mine.safetensors", "Choose a Demo World by its name in the list"),
+        ("mine.ckpt", "mine.ckpt is not a .safetensors file"),
+    ],
+)
+def test_demo_world_files_are_named_as_lora_files_are(comfyui, nodes, name: str, sentence: str) -> None:
+    path, node = comfyui.lora(), nodes["PalateDemoWorldLoader"]
+    assert node.validate_inputs("mine.safetensors") is True
+    assert node.validate_inputs(name).startswith(sentence)
+    before = node.fingerprint_inputs("mine.safetensors")
+    os.utime(path, ns=(1, 1))
+    assert node.fingerprint_inputs("mine.safetensors") != before
+    assert node.fingerprint_inputs(name) == f"no file {name}"
+
+
 def test_the_cache_is_small_and_nobody_can_change_it(comfyui, pack) -> None:
     files = part(pack, "lora_files")
     for number in range(5):
@@ -286,6 +307,55 @@ def test_several_loras_each_with_strength_and_words(comfyui, nodes) -> None:
     assert info.count("4 of 4 tensors used") == 3
     model, *_ = aligned(nodes, comfyui, loras=one, lora_name="none")
     assert len(model.patches) == 1
+
+
+WORDS = [
+    ("both", (r"3d render \(soft\)", "line art")),
+    ("positive", (r"3d render \(soft\)", "")),
+    ("negative", ("", "line art")),
+    ("none", ("", "")),
+]
+
+
+@pytest.mark.parametrize(("words", "texts"), WORDS)
+def test_a_word_that_is_switched_off_is_not_sent(comfyui, nodes, words: str, texts: tuple[str, str]) -> None:
+    comfyui.lora()
+    sent = tuple(f"{text}. {prompt}" if text else prompt for text, prompt in zip(texts, ("a cat", "bad"), strict=True))
+    assert load(nodes, comfyui, words=words)[2:4] == texts
+    assert aligned(nodes, comfyui, negative_prompt="bad", words=words)[3:5] == sent
+    assert style(nodes, comfyui, source="LoRA", lora_name="mine.safetensors", words=words)[2:4] == sent
+    (chain,) = nodes["PalateChainLora"].execute("mine.safetensors", 1.0, 1.0, words=words)
+    assert aligned(nodes, comfyui, negative_prompt="bad", lora_name="none", loras=chain)[3:5] == sent
+
+
+def test_a_typed_word_can_be_switched_off_too(comfyui, nodes) -> None:
+    assert style(nodes, comfyui, words="negative")[2:4] == ("a cat", "loud. bad")
+    (chain,) = nodes["PalateChainLora"].execute(
+        "mine.safetensors", 1.0, 1.0, positive_word="calm", negative_word="loud", words="positive"
+    )
+    assert (chain[0].spoken().pair.positive, chain[0].spoken().pair.negative) == ("calm", "")
+
+
+@pytest.mark.parametrize("words", ["all", "", "Both", 5, ["both"], "x\n" * 1000])
+def test_another_choice_of_words_is_refused(comfyui, nodes, words: Any) -> None:
+    comfyui.lora()
+    sentence = "words cannot be .{,50}Choose both, positive, negative or none"
+    for node_id in sorted(WORDED):
+        node = nodes[node_id]
+        assert re.match(sentence, node.validate_inputs(lora_name="mine.safetensors", words=words))
+        assert node.validate_inputs(lora_name="mine.safetensors", words="none") is True
+    for run in (load, aligned):
+        with pytest.raises(ValueError, match=sentence):
+            run(nodes, comfyui, words=words)
+
+
+def test_the_choice_of_words_is_optional_and_last(nodes) -> None:
+    """A workflow keeps its values by their places; one that was saved before this input has none for it."""
+    for node_id in WORDED:
+        last = nodes[node_id].define_schema().inputs[-1]
+        assert (last.id, last.optional, last.default, last.options) == (
+            "words", True, "both", ["both", "positive", "negative", "none"],
+        )  # fmt: skip
 
 
 def test_without_any_lora_model_and_prompt_pass_through(comfyui, nodes) -> None:

@@ -288,7 +288,8 @@ def test_only_whole_clips_are_taken_apart(comfyui, nodes) -> None:
     comfyui.lora()
     node = nodes["PalateLoadPreferenceModel"]
     assert node.validate_inputs(model_name="mine.safetensors") is True
-    assert "is not in models/palate" in node.validate_inputs(model_name="../mine.safetensors")
+    assert "paths are not taken" in node.validate_inputs(model_name="../mine.safetensors")
+    assert "is not in models/palate" in node.validate_inputs(model_name="other.safetensors")
     with pytest.raises(ValueError, match=r"mine.safetensors is no whole CLIP"):
         node.execute("mine.safetensors")
     (comfyui.loras / "broken.safetensors").write_bytes(b"no tensors")

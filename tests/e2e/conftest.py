@@ -1,4 +1,4 @@
-"""A real ComfyUI server in a process and a folder of its own, for each checkout that `real_comfyui` knows."""
+"""Real servers for end-to-end tests: ComfyUI for each checkout that `real_comfyui` knows, the Studio with a browser."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from real_comfyui import CHECKOUTS, PACKAGES
+from real_studio import browser, errors, open_page, screenshots, studio  # noqa: F401  (fixtures)
 
 from toolkit.demo_export import export
 
@@ -36,7 +38,7 @@ TRAINING = {
     "optimizer.learning_rate": 2e-3,
     "optimizer.warmup_updates": 0,
 }  # fmt: skip  (few but large updates: the pictures must differ from the base's)
-READY, ENDED = 240, 900  # seconds until it answers, until a graph ends; on a busy machine
+READY, ENDED = 600, 1200  # seconds, on a busy machine: until the first answer, and for one graph
 
 
 @dataclass
@@ -93,8 +95,8 @@ class Server:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
-def start(checkout: Path, folder: Path) -> Server:
-    """Ready to be asked; the pack is linked in, the test's own nodes are copied in."""
+def start(checkout: Path, folder: Path, front: Path | None = None) -> Server:
+    """Ready to be asked; the pack is linked in, the test's own nodes are copied in. front: the page's files, if any."""
     for name in ("user", "custom_nodes", "models/loras", "output", "front"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "palate").symlink_to(PACK)
@@ -109,7 +111,7 @@ def start(checkout: Path, folder: Path) -> Server:
     process = subprocess.Popen(
         [
             sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch",
-            "--disable-api-nodes", "--front-end-root", str(folder / "front"), "--base-directory", str(folder),
+            "--disable-api-nodes", "--front-end-root", str(front or folder / "front"), "--base-directory", str(folder),
             "--database-url", f"sqlite:///{folder}/user/comfyui.db",
         ],
         cwd=checkout, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT,
@@ -127,9 +129,10 @@ def start(checkout: Path, folder: Path) -> Server:
     raise AssertionError(f"no answer after {READY} s: {server.text()[-3000:]}")
 
 
-@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = start(request.param, tmp_path_factory.mktemp("comfyui"))
+@contextmanager
+def running(checkout: Path, folder: Path, front: Path | None = None) -> Iterator[Server]:
+    """A server from its first answer to its end."""
+    started = start(checkout, folder, front)
     yield started
     started.process.terminate()
     started.process.wait(30)
@@ -154,3 +157,25 @@ def stocked(server: Server, lora: Path) -> Server:
     (server.folder / "models" / "loras" / "taste.safetensors").write_bytes(lora.read_bytes())
     export(server.folder)
     return server
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name, scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(request.param, tmp_path_factory.mktemp("comfyui")) as started:
+        yield started
+
+
+@pytest.fixture(params=CHECKOUTS, ids=lambda path: path.name)
+def fresh_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One for a single test, whose models must leave memory."""
+    with running(request.param, tmp_path / "comfyui") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with these page files; it ends with the module's tests."""
+    with ExitStack() as open_servers:
+        yield lambda checkout, front=None: open_servers.enter_context(
+            running(checkout, tmp_path_factory.mktemp("comfyui"), front)
+        )

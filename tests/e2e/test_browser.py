@@ -3,116 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
+from real_studio import Studio
 from safetensors import safe_open
 
-from toolkit import launch
 from toolkit.run_folder import DONE, RunFolder, all_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run",
-]  # fmt: skip
 expect.set_options(timeout=120_000)  # the machine may be busy
-WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 LONG = 400_000  # milliseconds a tiny run or a measurement may take on a busy machine
-
-
-class Studio:
-    """`python app.py` as a process of its own, on a free port, over one folder of runs."""
-
-    def __init__(self, runs: Path) -> None:
-        self.runs, self.port = runs, launch.free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = (runs.parent / "studio.log").open("ab")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port)]
-        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
-        self.process = subprocess.Popen(
-            arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log
-        )
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(self.url, timeout=5).close()
-                return
-            except (urllib.error.URLError, OSError):
-                assert self.process.poll() is None, (self.runs.parent / "studio.log").read_text()[-3000:]
-                time.sleep(0.3)
-        pytest.fail("The Studio did not answer within five minutes.")
-
-    def end(self, signal_number: int = signal.SIGTERM) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal_number)
-            self.process.wait(timeout=30)
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    (tmp_path / "runs").mkdir()
-    studio = Studio(tmp_path / "runs")
-    studio.start()
-    yield studio
-    studio.end()
-    studio.log.close()
-    for run in all_runs(studio.runs):
-        launch.send(run, signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.fail("These tests need Chromium: install the package `chromium`, so that `chromium` is on the PATH.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def errors() -> list[str]:
-    """What the browser's console complained about."""
-    return []
-
-
-@pytest.fixture
-def open_page(browser: Browser, errors: list[str]) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
-    def open_page(size: str = "desktop", scheme: str = "light") -> Page:
-        width, height = WIDTHS[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-        )  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.set_default_timeout(120_000)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 def tiny_recipe(folder: Path, name: str, updates: int) -> str:
@@ -136,7 +45,7 @@ def type_recipe(page: Page, content: str) -> None:
     page.keyboard.insert_text(content)
 
 
-def start_run(page: Page, studio: Studio, name: str, updates: int) -> None:
+def start_run(page: Page, studio: Any, name: str, updates: int) -> None:
     page.goto(studio.url)
     expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
     type_recipe(page, tiny_recipe(studio.runs.parent, name, updates))
@@ -145,21 +54,8 @@ def start_run(page: Page, studio: Studio, name: str, updates: int) -> None:
     page.wait_for_url(f"**/run?run={name}")
 
 
-def screenshots(open_page: Callable[..., Page], studio: Studio, folder: Path, pages: dict[str, str]) -> None:
-    for size in WIDTHS:
-        for scheme in ("light", "dark"):
-            page = open_page(size, scheme)
-            for name, path in pages.items():
-                page.goto(studio.url + path)
-                expect(page.locator("h1")).to_be_visible()
-                page.wait_for_timeout(1500)
-                page.screenshot(path=folder / f"{name}-{WIDTHS[size][0]}-{scheme}.png", full_page=True)
-                widest = page.evaluate("document.documentElement.scrollWidth")
-                assert widest <= WIDTHS[size][0], f"{name} is {widest} px wide on a {size}"
-
-
 def test_from_opening_the_page_to_a_downloaded_lora(
-    studio: Studio, open_page: Callable[..., Page], errors: list[str], tmp_path: Path
+    studio: Any, open_page: Callable[..., Page], errors: list[str], tmp_path: Path, screenshots: Callable[..., None]
 ) -> None:
     page = open_page()
     page.goto(studio.url)
@@ -206,12 +102,12 @@ def test_from_opening_the_page_to_a_downloaded_lora(
     expect(page.locator(".compare .after")).to_be_visible()
     page.get_by_role("link", name="Runs").click()
     expect(page.locator(".run-name")).to_contain_text("tiny")  # not the blank cards that wait for the list
-    screenshots(open_page, studio, tmp_path, {"start": "/", "runs": "/runs", "run": "/run?run=tiny"})
+    screenshots(tmp_path, {"start": "/", "runs": "/runs", "run": "/run?run=tiny"})
     assert errors == []
 
 
 def test_a_killed_studio_leaves_the_run_alone_and_shows_it_after_a_restart(
-    studio: Studio, open_page: Callable[..., Page], errors: list[str]
+    studio: Any, open_page: Callable[..., Page], errors: list[str]
 ) -> None:
     page = open_page()
     start_run(page, studio, "outlives", updates=6)
@@ -233,7 +129,7 @@ def test_a_killed_studio_leaves_the_run_alone_and_shows_it_after_a_restart(
 
 
 def test_stop_asks_says_what_is_kept_and_resume_goes_on(
-    studio: Studio, open_page: Callable[..., Page], errors: list[str]
+    studio: Any, open_page: Callable[..., Page], errors: list[str]
 ) -> None:
     page = open_page()
     start_run(page, studio, "stopped", updates=60)
@@ -255,4 +151,50 @@ def test_stop_asks_says_what_is_kept_and_resume_goes_on(
     os.kill(run.state().pid, signal.SIGKILL)
     expect(page.locator(".run-state")).to_contain_text("interrupted")
     expect(page.locator(".run-head")).to_contain_text("Interrupted at update")
+    assert errors == []
+
+
+def queue_run(page: Page, studio: Studio, name: str, updates: int, said: str) -> None:
+    page.goto(studio.url)
+    expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
+    type_recipe(page, tiny_recipe(studio.runs.parent, name, updates))
+    expect(page.get_by_role("spinbutton", name="Updates")).to_have_value(str(updates))
+    page.locator("#queue").dblclick()
+    expect(page.locator("#trouble")).to_contain_text(f"{name} {said}")
+
+
+def test_runs_are_queued_reordered_cancelled_and_the_last_one_ends_well(
+    studio: Studio, open_page: Callable[..., Page], errors: list[str]
+) -> None:
+    page = open_page()
+    queue_run(page, studio, "first", 60, "has started")
+    queue_run(page, studio, "second", 2, "is #1 in line")
+    queue_run(page, studio, "third", 2, "is #2 in line")
+    assert len(all_runs(studio.runs)) == 3, "a double click queued a run twice"
+
+    page.get_by_role("link", name="Runs", exact=True).click()
+    names = page.locator(".run-name a")
+    expect(names).to_have_text(["first", "second", "third"])
+    page.get_by_role("button", name="Earlier: third").click()
+    expect(names).to_have_text(["first", "third", "second"])
+    expect(page.get_by_role("button", name="Earlier: third")).to_be_disabled()
+
+    card = {
+        name: page.locator(".run-card", has=page.locator(f'[data-key="open-{name}"]')) for name in ("first", "third")
+    }
+    expect(card["first"]).to_contain_text("running", timeout=LONG)
+    page.reload()  # in the middle of the run
+    expect(names).to_have_text(["first", "third", "second"])
+    page.get_by_role("button", name="Cancel: third").click()
+    expect(card["third"]).to_contain_text("Cancelled before it started.")
+
+    page.get_by_label("Cancel: first").click()
+    page.get_by_role("button", name="Cancel this run: first").click()
+    expect(card["first"]).to_contain_text("cancelled", timeout=LONG)
+    page.get_by_label("Search").fill("second")
+    expect(names).to_have_text(["second"])
+    expect(page.locator(".run-card")).to_contain_text("done", timeout=LONG)
+    page.get_by_label("Search").fill("no such run")
+    expect(page.locator("#runs")).to_contain_text("No run fits")
+    assert not (studio.runs / "third" / "events.jsonl").exists()
     assert errors == []

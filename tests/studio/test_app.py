@@ -40,12 +40,14 @@ def test_only_page_files_know_gradio() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import) and any(alias.name == "gradio" for alias in node.names):
                 known.add(path.name)
-    assert known == {"theme.py", "frame.py", "pages.py", "start.py", "run.py", "runs.py"}
+    assert known == {
+        "theme.py", "frame.py", "pages.py", "start.py", "run.py", "runs.py", "words.py", "system.py", "compare.py",
+    }  # fmt: skip
 
 
 def test_the_app_has_its_pages_and_nothing_on_the_public_interface(make_run: MakeRun) -> None:
     app = pages.build(make_run().path.parent)
-    assert [path for path, *_ in app.pages] == ["", "runs", "run"]
+    assert [path for path, *_ in app.pages] == ["", "words", "runs", "run", "compare", "system"]
     assert {event.api_visibility for event in app.fns.values()} == {"private"}
     assert not any(event.queue for event in app.fns.values())
 

@@ -25,7 +25,7 @@ TYPED = recipe_form.first().replace("positive: 3d render", "positive: moody")
 
 
 def test_a_shipped_answer_needs_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "measured_separation", lambda pair, reward: 0.97)
+    monkeypatch.setattr(words, "measured_separation", lambda pair, reward, base: 0.97)
     scorer = KnownScorer(None)
     drawn, is_coming = separating.drawn(scorer, recipe_form.first(), ask=True)
     assert "0.97" in drawn

@@ -43,16 +43,17 @@ def build() -> QwenImagePipeline:
     return QwenImagePipeline(scheduler, vae, text(len(tokenizer)), tokenizer, transformer)
 
 
-def text(vocabulary: int) -> Qwen2_5_VLForConditionalGeneration:
+def text(vocabulary: int, width: int = 16, heads: int = 2) -> Qwen2_5_VLForConditionalGeneration:
     """Qwen2.5-VL."""
+    rotary = {"rope_type": "default", "mrope_section": [width // heads // share for share in (8, 8, 4)]}
     config = Qwen2_5_VLConfig(
         text_config={
-            "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": heads,
             "num_key_value_heads": 1, "vocab_size": vocabulary, "max_position_embeddings": 256,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
+            "rope_parameters": {**rotary, "rope_theta": 1e6},
         },
         vision_config={
-            "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
+            "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": width,
             "fullatt_block_indexes": [0],
         },
     )  # fmt: skip

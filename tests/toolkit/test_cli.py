@@ -57,6 +57,7 @@ def test_version_and_help_of_every_command(call) -> None:
         "words",
         "plan",
         "doctor",
+        "queue",
         "reward",
     ):
         code, out, _ = call(command, "--help")

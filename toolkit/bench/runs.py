@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -44,12 +43,11 @@ def finish(jobs: Iterable[Job], *, workers: int, say: Callable[[str], None]) -> 
     Raises PalateError with the first run's own sentence when one fails; the others are waited for.
     """
     waiting = [job for job in jobs if not job.is_done]
-    os.environ.update(ONE_THREAD)  # of this process's children
     total, working, failed = len(waiting), list[tuple[Job, Popen[bytes]]](), list[Job]()
     while waiting or working:
         while waiting and len(working) < workers:
             job = waiting.pop(0)
-            working.append((job, launch.start(_folder(job))))
+            working.append((job, launch.start(_folder(job), env=ONE_THREAD)))
         time.sleep(POLL_SECONDS)
         ended = [(job, child) for job, child in working if child.poll() is not None]
         for job, child in ended:

@@ -10,7 +10,9 @@ import gradio as gr
 from toolkit.studio.markup import asset, text
 
 TICK_SECONDS = 2.0
-PAGES = (("Start", "./"), ("Runs", "./runs"))
+PAGES = (
+    ("Start", "./"), ("Words", "./words"), ("Runs", "./runs"), ("Compare", "./compare"), ("System", "./system"),
+)  # fmt: skip
 
 html = partial(gr.HTML, apply_default_css=False, js_on_load=None)
 # Every event answers within milliseconds, unseen and off the public API. None waits in Gradio's queue, so no page holds
@@ -43,6 +45,9 @@ def icon(name: str) -> str:
     """A page's sign in the rail."""
     shapes = {
         "Start": '<path d="M10 4v12M4 10h12"/>',
+        "Words": '<path d="M3 6h8v5H7l-3 3v-3H3zM13 9h4v5h-1v2l-2-2h-4"/>',
+        "Compare": '<path d="M10 3v14M4 6h3v8H4zM13 6h3v8h-3z"/>',
         "Runs": '<path d="M4 5h12M4 10h12M4 15h7"/>',
+        "System": '<path d="M3 5h14v9H3zM7 17h6M10 14v3"/>',
     }
     return f'<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">{shapes[name]}</svg>'

@@ -94,3 +94,17 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def copyable(title: str, content: str) -> str:
+    """Text with a copy button."""
+    return (
+        f'<div class="copyable"><p><b>{text(title)}</b> '
+        '<button type="button" class="button small" data-copy>Copy</button></p>'
+        f'<pre tabindex="0" aria-label="{text(title)}">{text(content)}</pre></div>'
+    )
+
+
+def cut_in_the_middle(path: str, most: int = 60) -> str:
+    """A long path with its two ends."""
+    return path if len(path) <= most else f"{path[: most // 2 - 1]}…{path[-most // 2 :]}"

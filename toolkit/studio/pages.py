@@ -7,12 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from toolkit.comparison_folder import Comparisons
 from toolkit.studio import theme, tokens
+from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
+from toolkit.studio.looking import Looking
 from toolkit.studio.markup import asset
 from toolkit.studio.run import RunPage
 from toolkit.studio.runs import RunsPage
 from toolkit.studio.start import StartPage
+from toolkit.studio.system import SystemPage
+from toolkit.studio.words import WordsPage
+from toolkit.system import CheckUps
 from toolkit.word_scorer import WordScorer
 
 MARK = Path(__file__).with_name("mark.svg")
@@ -20,13 +26,21 @@ MARK = Path(__file__).with_name("mark.svg")
 
 def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
     """The app over the runs below `root`."""
-    launcher = Launcher(root)
+    launcher, scorer = Launcher(root), scorer or WordScorer()
+    launcher.open_session()
+    looking = Looking(root, scorer)
     with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
-        StartPage(pages, launcher, scorer or WordScorer())
+        StartPage(pages, launcher, scorer, looking.favourites)
+    with pages.route("Words", "words"):
+        WordsPage(pages, looking)
     with pages.route("Runs", "runs"):
         RunsPage(pages, launcher)
     with pages.route("Run", "run", show_in_navbar=False):
         RunPage(pages, launcher)
+    with pages.route("Compare", "compare"):
+        ComparePage(pages, Comparisons(root))
+    with pages.route("System", "system"):
+        SystemPage(pages, root, CheckUps(root))
     return pages
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,26 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from toolkit import prompts
+from toolkit import prompts, run_folder
 from toolkit.errors import UsageError
 from toolkit.event_reader import Event, EventReader
 from toolkit.loras.convert import readers
 from toolkit.recipe import Recipe
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, STOPPED, Preview, RunFolder, State
+from toolkit.run_folder import CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, STOPPED, Preview, RunFolder, State
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LOG_LINES, LOG_BYTES, SEARCHED_BYTES = 200, 200_000, 8_000_000
+find = run_folder.below
 RECENT = 30  # updates that the estimate of the remaining time looks back on
-
-
-def find(root: Path, name: str) -> RunFolder:
-    """The run of that name directly below `root`. Raises UsageError; no name leads anywhere else."""
-    if not name:
-        raise UsageError("No run is chosen.", action="Open one from the list.")
-    path = root / name
-    if not NAME.fullmatch(name) or path.is_symlink() or not (path / "recipe.yaml").is_file():
-        raise UsageError(f"There is no run “{name}” here.", action="It may have been moved or deleted.")
-    return RunFolder(path)
 
 
 class Readers:
@@ -162,8 +151,13 @@ class View:
     @property
     def can_resume(self) -> bool:
         """Whether going on makes sense: it ended before its budget did, or nothing ever worked on it."""
-        waiting = self.state.is_active and not self.state.pid
-        return self.recipe is not None and (waiting or self.state.status in (STOPPED, FAILED, INTERRUPTED))
+        ended_early = self.state.status in (STOPPED, FAILED, INTERRUPTED, PAUSED, CANCELLED)
+        return self.recipe is not None and (self.is_waiting or ended_early)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no process yet."""
+        return self.state.is_active and not self.state.pid
 
     @property
     def title(self) -> str:
@@ -185,7 +179,9 @@ class View:
             )
         if self.state.message:
             return self.state.message
-        return "Starting: the base is loading." if self.state.pid else "Waiting to be started."
+        if self.is_waiting:
+            return "Waits in the queue."
+        return "Starting: the base is loading." if self.state.is_active else "It ended without a word: see its log."
 
 
 def view(run: RunFolder) -> View:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +31,11 @@ BASE_LABELS = {
     "cogvideox": "CogVideoX", "demo": "Demo, 64 × 64", "flux": "FLUX.1", "flux2": "FLUX.2", "hunyuan_dit": "HunyuanDiT",
     "qwen_image": "Qwen-Image", "sd15": "Stable Diffusion 1.5", "sd3": "Stable Diffusion 3.5", "sdxl": "SDXL",
     "wan": "Wan 2.1", "z_image": "Z-Image",
+}  # fmt: skip
+
+REWARD_LABELS = {
+    "clip": "CLIP", "demo": "Demo", "demo_second": "Demo, second", "hpsv21": "HPSv2.1", "image_reward": "ImageReward",
+    "mixture": "Mixture", "pickscore": "PickScore", "remote": "Remote", "siglip": "SigLIP",
 }  # fmt: skip
 
 
@@ -67,6 +72,12 @@ def ready(base: str, method: str) -> Tree:
 def first() -> str:
     """The YAML that a fresh page opens with."""
     return _dump(ready(DEFAULT_BASE, DEFAULT_METHOD))
+
+
+def taught(positive: str, negative: str) -> str:
+    """The first YAML with this pair in it."""
+    shown = fields(first())
+    return fill(first(), replace(shown, positive=positive, negative=negative))
 
 
 def parse(content: str) -> Recipe:
@@ -135,7 +146,7 @@ def reward(content: str) -> str:
 
 def label(kind: str, name: str) -> str:
     """A table entry's name as a creator writes it."""
-    known = {"methods": METHOD_LABELS, "bases": BASE_LABELS}.get(kind, {})
+    known = {"methods": METHOD_LABELS, "bases": BASE_LABELS, "rewards": REWARD_LABELS}.get(kind, {})
     return known.get(name, name.replace("_", " "))
 
 

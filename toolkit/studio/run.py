@@ -10,7 +10,7 @@ import gradio as gr
 
 from toolkit.errors import UsageError
 from toolkit.run_folder import SAMPLE, SAVE
-from toolkit.studio import frame, reading, run_markup, run_pictures, run_plots
+from toolkit.studio import before_after, frame, reading, run_markup, run_pictures, run_plots
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
@@ -50,9 +50,7 @@ class RunPage:
         }
         with gr.Row(elem_classes="run-body"):
             with gr.Column(scale=3, min_width=300):
-                parts["slider"] = frame.html(
-                    f'<figure class="compare empty"><div class="pictures">{run_pictures.GHOST}</div></figure>'
-                )
+                parts["slider"] = frame.html(before_after.to_come(""))
             with gr.Column(scale=2, min_width=280, elem_classes="run-side"):
                 parts["numbers"] = frame.html("", elem_id="numbers")
                 self.trouble = frame.html("", elem_classes="trouble")
@@ -118,6 +116,7 @@ class RunPage:
                 "stop": False,
                 "resume": False,
                 "resume_first": False,
+                "resume_word": "Resume",
             }
             return self._changed(dict.fromkeys(PARTS, "") | missing, drawn, ("missing", name))
         stamp = reading.signature(run)
@@ -128,18 +127,21 @@ class RunPage:
         content["stop"] = view.state.is_active and bool(view.state.pid) and not run.stop_file.exists()
         content["resume"] = view.can_resume
         content["resume_first"] = not view.lora_files  # one main action a page
+        content["resume_word"] = "Start next" if view.is_waiting else "Resume"
         return self._changed(content, drawn, stamp)
 
     def _changed(self, content: dict[str, Any], drawn: dict[str, Any], stamp: tuple[object, ...]) -> list[Any]:
         kept = {name: hash(value) for name, value in content.items()}
         new = {name for name in content if drawn.get(name) != kept[name]}
-        if "resume_first" in new:
+        if new & {"resume_first", "resume_word"}:
             new.add("resume")
         html = [content[name] if name in new else gr.skip() for name in PARTS]
         stop = [gr.update(visible=content["stop"]) if "stop" in new else gr.skip()] * (1 + len(WISHES))
         confirm = gr.update(visible=False) if "stop" in new and not content["stop"] else gr.skip()
         variant = "primary" if content["resume_first"] else "secondary"
-        resume = gr.update(visible=content["resume"], variant=variant) if "resume" in new else gr.skip()
+        resume: Any = gr.skip()
+        if "resume" in new:
+            resume = gr.update(visible=content["resume"], variant=variant, value=content["resume_word"])
         return [*html, *stop, confirm, resume, {**kept, "stamp": stamp}]
 
     def ask(self, name: str) -> tuple[Any, str]:

@@ -6,9 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit import launch
-from toolkit.run_folder import DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, SAMPLE, SAVE, STOPPED
+from toolkit.queue_reconciling import STARTING
+from toolkit.queue_store import Entry
+from toolkit.run_folder import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    SAMPLE,
+    SAVE,
+    STOPPED,
+)  # fmt: skip
 from toolkit.studio import reading, recipe_form
-from toolkit.studio.markup import duration, file_url, notice, number, prose, sign, text, word_chips
+from toolkit.studio.markup import (
+    copyable,
+    cut_in_the_middle,
+    duration,
+    file_url,
+    notice,
+    number,
+    prose,
+    sign,
+    text,
+    word_chips,
+)  # fmt: skip
 from toolkit.studio.reading import View
 
 # status → (shape, word, tone)
@@ -19,7 +43,11 @@ STATUS: Mapping[str, tuple[str, str, str]] = {
     STOPPED: ("■", "stopped", "quiet"),
     INTERRUPTED: ("!", "interrupted", "watch"),
     FAILED: ("✕", "failed", "bad"),
+    PAUSED: ("‖", "paused", "quiet"),
+    CANCELLED: ("⊘", "cancelled", "quiet"),
+    STARTING: ("◌", "starting", "accent"),
 }
+ENDING = {PAUSED: "pausing", CANCELLED: "cancelling"}
 
 
 @dataclass(frozen=True)
@@ -63,10 +91,13 @@ WISHED = {SAMPLE: "pictures", SAVE: "a checkpoint that is kept"}
 TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
 
 
-def status_chip(view: View) -> str:
-    """The status as shape and word."""
-    shape, word, tone = STATUS.get(view.state.status, ("·", view.state.status, "quiet"))
-    if view.state.is_active and view.run.stop_file.exists():
+def status_chip(view: View, entry: Entry | None = None) -> str:
+    """The status as shape and word. entry: the run's place in the queue, if it has one."""
+    status = STARTING if view.state.status == QUEUED and view.state.pid else view.state.status
+    shape, word, tone = STATUS.get(status, ("·", status, "quiet"))
+    if view.state.is_active and entry and entry.wish in ENDING:
+        shape, word, tone = "◐", ENDING[entry.wish], "watch"
+    elif view.state.is_active and view.run.stop_file.exists():
         shape, word, tone = "◐", "stopping", "watch"
     return f'<span class="status {tone}"><span aria-hidden="true">{shape}</span> {text(word)}</span>'
 
@@ -233,7 +264,7 @@ def files(view: View) -> str:
         for path, about in named
         if path.is_file()
     )
-    place = _cut_in_the_middle(str(run.path))
+    place = cut_in_the_middle(str(run.path))
     return f'<ul class="files">{rows}</ul><p class="quiet">In <code title="{text(run.path)}">{text(place)}</code></p>'
 
 
@@ -250,21 +281,8 @@ def repeat(view: View) -> str:
     )
 
 
-def copyable(title: str, content: str) -> str:
-    """Text with a copy button."""
-    return (
-        f'<div class="copyable"><p><b>{text(title)}</b> '
-        '<button type="button" class="button small" data-copy>Copy</button></p>'
-        f'<pre tabindex="0" aria-label="{text(title)}">{text(content)}</pre></div>'
-    )
-
-
 def spoken(view: View) -> str:
     """What a screen reader is told, by the page's script: a check or a new status, not every tick."""
     checked = f", checked at update {view.checks[-1]['update']} of {view.updates}" if view.checks else ""
     word = STATUS.get(view.state.status, ("", view.state.status, ""))[1]
     return f'<span hidden data-spoken="{text(f"{view.title}: {word}{checked}.")}"></span>'
-
-
-def _cut_in_the_middle(path: str, most: int = 60) -> str:
-    return path if len(path) <= most else f"{path[: most // 2 - 1]}…{path[-most // 2 :]}"

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from toolkit.studio import reading
-from toolkit.studio.markup import file_url, picture, text
+from toolkit.studio import before_after, reading
+from toolkit.studio.before_after import Row, Sheet
+from toolkit.studio.markup import picture
 from toolkit.studio.reading import View
 
 MOST_COLUMNS = 7
-GHOST = '<div class="ghost picture"></div>'
 BORDER_LABEL = "Base on the left, trained on the right: move the border"
+
+
+def sheet(view: View, updates: list[int], facts: str) -> Sheet:
+    """The previews of these updates side by side."""
+    indices = sorted({index for update in updates for index in view.previews.get(update, {})})
+    found = [[view.previews.get(update, {}).get(index) for update in updates] for index in indices]
+    rows = [
+        Row(view.prompt(index), "", [preview and preview.path for preview in previews])
+        for index, previews in zip(indices, found, strict=True)
+    ]
+    return Sheet(view.title, [_name(update) for update in updates], rows, facts)
 
 
 def slider(view: View) -> str:
     """Base and result of one prompt on top of each other; the page's script moves the border and changes the prompt."""
     update = view.shown_update
-    base = view.previews.get(0, {})
-    result = view.previews.get(update, {}) if update else {}
-    indices = [index for index in base if index in result]
-    if not update or not indices:
-        return _slider_to_come(view)
-    options = "".join(
-        f'<option value="{index}" data-before="{file_url(base[index].path)}" '
-        f'data-after="{file_url(result[index].path)}">{text(view.prompt(index))}</option>'
-        for index in indices
-    )
     kept = " · best kept" if view.best == update else " · not kept" if view.kept_base else ""
-    start = indices[0]
-    return (
-        f'<figure class="compare" data-key="{text(view.title)}"><div class="pictures">'
-        f'<img class="before" src="{file_url(base[start].path)}" alt="Base: {text(view.prompt(start))}">'
-        f'<img class="after" src="{file_url(result[start].path)}" alt="Update {update}: {text(view.prompt(start))}">'
-        f'<span class="side left">base</span><span class="side right">update {update}</span>'
-        '<span class="border" aria-hidden="true"></span>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{BORDER_LABEL}"></div>'
-        f"<figcaption><label>Prompt <select>{options}</select></label>"
-        f'<span class="quiet">seed {_seed(view)} · strength 1{kept}</span></figcaption></figure>'
-    )
+    both = sheet(view, [0, update or 0], f"seed {_seed(view)} · strength 1{kept}")
+    if not update or not both.laid:
+        return _slider_to_come(view)
+    return before_after.slider(both, BORDER_LABEL)
 
 
 def _seed(view: View) -> str:
@@ -50,44 +44,27 @@ def _slider_to_come(view: View) -> str:
         words = "Base and trained picture will lie here, one over the other."
     else:
         words = "No trained picture was made before the run ended."
-    shown = GHOST
-    if base:
-        alt = f"Base: {view.prompt(min(base))}"
-        shown = f'{picture(base[min(base)].path, alt)}<span class="side left">base</span>'
-    caption = f'<figcaption class="quiet">{text(words)}</figcaption>'
-    return f'<figure class="compare empty"><div class="pictures">{shown}</div>{caption}</figure>'
+    if not base:
+        return before_after.to_come(words)
+    shown = picture(base[min(base)].path, f"Base: {view.prompt(min(base))}")
+    return before_after.to_come(words, f'{shown}<span class="side left">base</span>')
 
 
 def grid(view: View) -> str:
     """Prompts down, updates across, the base first. Each picture opens large."""
     if not view.previews:
-        cells = f"<td>{GHOST}</td>" * 4
-        rows = f'<tr><th scope="row"><span class="ghost line"></span></th>{cells}</tr>' * 2
-        return f'<div class="scroll"><table class="grid"><tbody>{rows}</tbody></table></div>'
+        return before_after.blank_grid(4, 2)
     updates = reading.few(sorted(view.previews), MOST_COLUMNS, view.best)
-    titles = "".join(f'<th scope="col">{_column_title(view, update)}</th>' for update in updates)
-    rows = []
-    for index in sorted({index for row in view.previews.values() for index in row}):
-        cells = "".join(_cell(view, update, index) for update in updates)
-        rows.append(f'<tr><th scope="row">{text(view.prompt(index))}</th>{cells}</tr>')
-    return (
-        '<div class="scroll" tabindex="0" role="group" aria-label="Preview pictures"><table class="grid">'
-        "<caption>Prompts down, updates across; the same seeds everywhere</caption>"
-        f"<thead><tr><td></td>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    all_of_them = sheet(view, updates, f"seed {_seed(view)}")
+    titles = [_column_title(view, update) for update in updates]
+    return before_after.grid(all_of_them, "Prompts down, updates across; the same seeds everywhere", titles=titles)
+
+
+def _name(update: int) -> str:
+    return f"update {update}" if update else "base"
 
 
 def _column_title(view: View, update: int) -> str:
     if update == 0:
         return "base"
     return f'{update} <span class="kept">best kept</span>' if update == view.best else str(update)
-
-
-def _cell(view: View, update: int, index: int) -> str:
-    preview = view.previews[update].get(index)
-    if preview is None:
-        return "<td></td>"
-    where = "base" if update == 0 else f"update {update}"
-    caption = f"{where} · seed {_seed(view)} · {view.prompt(index)}"
-    shown = picture(preview.path, f"{where}: {view.prompt(index)}")
-    return f'<td><button type="button" class="open" data-caption="{text(caption)}">{shown}</button></td>'

@@ -1,4 +1,4 @@
-"""The Runs page: all runs of the folder, newest first."""
+"""The Runs page: the queue in its order, then all other runs, newest first; searched, filtered, shown in steps."""
 
 from __future__ import annotations
 
@@ -7,61 +7,75 @@ from typing import Any
 import gradio as gr
 
 from toolkit.errors import UsageError
-from toolkit.run_folder import RunFolder, all_runs
-from toolkit.studio import frame, reading, runs_markup
+from toolkit.studio import frame, runs_markup
 from toolkit.studio.launching import Launcher
-from toolkit.studio.markup import problem, run_url
+from toolkit.studio.markup import problem
+from toolkit.studio.runs_listing import STEP, Listing
 
-MOST = 100
-# A click on a card's Resume becomes the list's own event, with the run's name.
+# A click on a button in the list becomes the list's own event, with what is asked and of which run.
 ON_CLICK = """element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-resume]');
-  if (button && !button.disabled) { button.disabled = true; trigger('click', {run: button.dataset.resume}); }
+  const button = event.target.closest('[data-act]');
+  if (!button || button.disabled) return;
+  button.disabled = true;
+  trigger('click', {act: button.dataset.act, run: button.dataset.run});
 });"""
+LONGEST_SEARCH = 100
 
 
 class RunsPage:
     """Draws the list and keeps it fresh."""
 
     def __init__(self, pages: gr.Blocks, launcher: Launcher) -> None:
-        """launcher: resumes."""
+        """launcher: changes the queue."""
         self._launcher = launcher
-        self._cards: dict[str, tuple[tuple[object, ...], str]] = {}
+        self._listing = Listing(launcher)
         frame.rail("Runs")
         frame.html("<h1>Runs</h1>")
+        with gr.Row(elem_classes="runs-filter"):
+            search = gr.Textbox(
+                label="Search", placeholder="Name, word, base", max_length=LONGEST_SEARCH,
+                elem_id="search", scale=3, min_width=200,
+            )  # fmt: skip
+            state = gr.Dropdown(
+                runs_markup.FILTERS, value="", label="State", filterable=False, elem_id="state", scale=1, min_width=140
+            )
         trouble = frame.html("", elem_classes="trouble")
         listing = frame.html(runs_markup.loading(), js_on_load=ON_CLICK, elem_id="runs")
-        target = gr.Textbox(visible=False)
-        drawn = gr.State(0)
-        timer = gr.Timer(frame.TICK_SECONDS)
-        timer.tick(self.refresh, [drawn], [listing, drawn], **frame.QUIET)
-        pages.load(self.load, None, [listing, drawn], **frame.QUIET)
-        resumed = listing.click(self.resume, None, [trouble, target], **frame.QUIET)
-        resumed.then(None, [target], None, js=frame.GO_TO)
+        with gr.Accordion("Queue settings", open=False, elem_classes="fold"):
+            after = gr.Checkbox(
+                label="Start waiting runs when the Studio is opened again",
+                info="Otherwise they are paused until you resume them. Runs at work are never touched.",
+                elem_id="start-after-restart",
+            )
+        shown, drawn = gr.Number(STEP, visible=False), gr.State(0)
+        asked: list[Any] = [search, state, shown]
+        quiet: dict[str, Any] = frame.QUIET
+        gr.Timer(frame.TICK_SECONDS).tick(self.refresh, [*asked, drawn], [listing, drawn], **quiet)
+        pages.load(self.load, asked, [listing, drawn, after], **quiet)
+        for field in (search, state):
+            field.input(self.show, asked[:2], [listing, drawn, shown], trigger_mode="always_last", **quiet)
+        listing.click(self.act, asked, [trouble, listing, drawn, shown], **quiet)
+        after.input(launcher.start_after_restart, [after], None, **quiet)
 
-    def load(self) -> tuple[str, int]:
-        """The whole list."""
-        cards = [self._card(run) for run in all_runs(self._launcher.root)[:MOST]]
-        content = runs_markup.listing(cards) if cards else runs_markup.empty()
-        return content, hash(content)
+    def load(self, search: str, state: str, shown: float) -> tuple[str, int, bool]:
+        """Everything, for a page that shows nothing yet."""
+        return *self.show(search, state, shown)[:2], self._launcher.queue.settings().start_after_restart
 
-    def _card(self, run: RunFolder) -> str:
-        """A run's card, drawn again only when its files changed or time alone may change it."""
-        stamp = reading.signature(run)
-        if run.name not in self._cards or self._cards[run.name][0] != stamp or reading.is_busy(run):
-            self._cards[run.name] = (stamp, runs_markup.card(reading.view(run)))
-        return self._cards[run.name][1]
+    def show(self, search: str, state: str, shown: float = STEP) -> tuple[str, int, float]:
+        """The list that is asked for, its mark, and how many old runs are in it at most."""
+        content = self._listing.drawn(str(search or "")[:LONGEST_SEARCH], str(state or ""), int(shown))
+        return content, hash(content), shown
 
-    def refresh(self, drawn: int) -> Any:
+    def refresh(self, search: str, state: str, shown: float, drawn: int) -> Any:
         """The list when it looks different."""
-        content, now = self.load()
+        content, now, _ = self.show(search, state, shown)
         return gr.skip() if now == drawn else (content, now)
 
-    def resume(self, event: gr.EventData) -> tuple[str, str]:
-        """Resume the run whose button was pressed, and go to its page."""
-        name = str(getattr(event, "run", ""))
+    def act(self, search: str, state: str, shown: float, event: gr.EventData) -> tuple[str, str, int, float]:
+        """Do what the pressed button says, and show what came of it."""
+        said = ""
         try:
-            self._launcher.resume(name)
+            shown = self._listing.act(str(getattr(event, "act", "")), str(getattr(event, "run", "")), int(shown))
         except UsageError as error:
-            return problem(error), ""
-        return "", run_url(name)
+            said = problem(error)
+        return said, *self.show(search, state, shown)

@@ -18,7 +18,7 @@ def drawn(scorer: WordScorer, content: str, *, ask: bool) -> tuple[str, bool]:
         pair = WordPair(positive=fields.positive, negative=fields.negative)
     except (UsageError, ValidationError):
         return "", False
-    shipped = words.measured_separation(pair, reward)
+    shipped = words.measured_separation(pair, reward, fields.base)
     if shipped is not None:
         return start_markup.separation(Separation(shipped), reward), False
     try:

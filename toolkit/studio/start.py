@@ -10,6 +10,7 @@ import gradio as gr
 
 from toolkit import words
 from toolkit.errors import UsageError
+from toolkit.favourites import Favourites
 from toolkit.run_folder import all_runs
 from toolkit.studio import frame, reading, recipe_form, runs_markup, separating, start_markup
 from toolkit.studio.launching import Launcher
@@ -19,14 +20,15 @@ from toolkit.word_scorer import WordScorer
 
 RECENT = 3
 FIELDS, BESIDE = 5, 7  # how many parts a field change and its surroundings have
+LIBRARY = FIELDS + 1  # which of them are the pairs on offer
 
 
 class StartPage:
     """Draws the page once and answers its events; holds nothing of a visitor's."""
 
-    def __init__(self, pages: gr.Blocks, launcher: Launcher, scorer: WordScorer) -> None:
-        """launcher starts runs, scorer measures word pairs."""
-        self._pages, self._launcher, self._scorer = pages, launcher, scorer
+    def __init__(self, pages: gr.Blocks, launcher: Launcher, scorer: WordScorer, favourites: Favourites) -> None:
+        """launcher starts runs, scorer measures word pairs, favourites are offered first."""
+        self._pages, self._launcher, self._scorer, self._favourites = pages, launcher, scorer, favourites
         self._draw()
         self._wire()
 
@@ -90,6 +92,7 @@ class StartPage:
         self.trouble = frame.html("", elem_id="trouble", elem_classes="trouble")
         with gr.Row(elem_classes="actions"):
             self.hint = frame.html("")
+            self.queue = gr.Button("Queue", elem_id="queue", scale=0, min_width=120)
             self.go = gr.Button("Start", variant="primary", elem_id="start", scale=0, min_width=160)
         self.recent = frame.html("", elem_id="recent")
         self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while a pair is being measured
@@ -129,10 +132,15 @@ class StartPage:
             self.start, [self.yaml, self.seen, self.ticket, *fields], [self.target, self.ticket, self.trouble],
             trigger_mode="once", **frame.QUIET,
         ).then(None, [self.target], None, js=frame.GO_TO)  # fmt: skip
+        self.queue.click(
+            self.enqueue, [self.yaml, self.seen, self.ticket, *fields], [self.ticket, self.trouble],
+            trigger_mode="once", **frame.QUIET,
+        )  # fmt: skip
 
     def load(self, request: gr.Request) -> tuple[object, ...]:
         """What only a fresh page needs; the form is as drawn unless `?from=` names a run to start from."""
         content: Any = gr.skip()
+        named = [request.query_params.get(side, "")[:200] for side in ("positive", "negative")]
         shown: list[object] = [gr.skip() for _ in range(FIELDS + BESIDE)]
         if source := request.query_params.get("from", ""):
             try:
@@ -140,12 +148,20 @@ class StartPage:
                 shown = list(self.read(content))
             except (UsageError, OSError) as error:
                 shown[FIELDS] = notice("watch", str(error))
+        elif all(named):
+            content = recipe_form.taught(*named)
+            shown = list(self.read(content))
+        shown[LIBRARY] = self._offered(shown[LIBRARY])
         runs = [reading.view(run) for run in all_runs(self._launcher.root)[:RECENT]]
-        cards = [runs_markup.card(run, resumable=False) for run in runs]
-        recent = f"<h2>Lately</h2>{runs_markup.listing(cards)}" if runs else ""
-        busy = any(run.state.is_active and run.state.pid for run in runs)
-        hint = '<p class="quiet">A run is training now; another one slows both.</p>' if busy else ""
+        recent = runs_markup.section("Lately", [runs_markup.card(run, actions=False) for run in runs])
+        hint = '<p class="quiet">A run is training now; this one starts when it ends.</p>'
+        hint = "" if self._launcher.free_lanes() else hint
         return (uuid.uuid4().hex, recent, hint, content, *shown)
+
+    def _offered(self, chosen: Any) -> Any:
+        """The pairs to pick from, favourites first; `chosen` as it is when it is one of them."""
+        choices = start_markup.library(self._favourites.offered())
+        return gr.Radio(choices=choices, value=chosen) if isinstance(chosen, str) else gr.Radio(choices=choices)
 
     def read(self, content: str) -> tuple[object, ...]:
         """Fields and what stands beside them for YAML that was typed; both stay while it is no recipe at all."""
@@ -168,7 +184,8 @@ class StartPage:
 
     def pick(self, content: str, chosen: str, positive: str, negative: str, *rest: Any) -> tuple[object, ...]:
         """A pair of the library, into YAML and fields."""
-        pair = next((entry for entry in words.library() if start_markup.key(entry.pair()) == chosen), None)
+        offered = (*self._favourites.offered(), *(entry.pair() for entry in words.library()))
+        pair = next((pair for pair in offered if start_markup.key(pair) == chosen), None)
         if pair is not None:
             positive, negative = pair.positive, pair.negative
         filled, *beside = self.fill(content, positive, negative, *rest)
@@ -182,7 +199,7 @@ class StartPage:
     def _beside(self, content: str, fields: Fields) -> tuple[object, ...]:
         """Trouble, library, budget, method's sentence, pictures, separation, and what form and YAML now agree on."""
         pair = f"{fields.positive} / {fields.negative}"
-        known = pair if pair in [value for _, value in start_markup.library()] else None
+        known = pair if pair in [value for _, value in start_markup.library(self._favourites.offered())] else None
         budget = fields.updates if fields.updates in recipe_form.BUDGETS.values() else None
         return (
             problem(error) if (error := recipe_form.trouble(content)) else "",
@@ -207,3 +224,12 @@ class StartPage:
         except UsageError as error:
             return "", ticket, problem(error)
         return run_url(name), uuid.uuid4().hex, ""
+
+    def enqueue(self, content: str, seen: list[object], ticket: str, *typed: object) -> tuple[str, str]:
+        """Queue the run behind all others, and stay for the next one."""
+        try:
+            fields = Fields(*typed)  # type: ignore[arg-type]
+            name, place = self._launcher.enqueue(recipe_form.reconcile(content, fields, seen), ticket)
+        except UsageError as error:
+            return ticket, problem(error)
+        return uuid.uuid4().hex, start_markup.queued(name, place)

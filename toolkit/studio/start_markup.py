@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toolkit import words
 from toolkit.studio import examples, recipe_form
-from toolkit.studio.markup import notice, text
+from toolkit.studio.markup import notice, run_url, sign, text
 from toolkit.studio.recipe_form import Fields
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
@@ -68,9 +70,19 @@ def chosen_method(name: str) -> str:
     return f'<p class="quiet">{text(recipe_form.summary("methods", name))}</p>'
 
 
-def library() -> list[tuple[str, str]]:
-    """(label, value) of the library's pairs."""
-    return [(f"{entry.positive} / {entry.negative}", key(entry.pair())) for entry in words.library()]
+def queued(name: str, place: int) -> str:
+    """A run was queued: where it stands, and the way to it."""
+    where = f"is #{place} in line" if place else "has started: nothing was before it"
+    links = f'<a href="{run_url(name)}">Its page</a> · <a href="./runs">All runs</a>'
+    told = f"<p><b>{text(name)}</b> {where}. {links}</p>"
+    return f'<div class="notice good" role="status">{sign("good")}<div>{told}</div></div>'
+
+
+def library(favourites: Sequence[WordPair] = ()) -> list[tuple[str, str]]:
+    """(label, value) of the favourites, then of the library's other pairs."""
+    kept = [key(pair) for pair in favourites]
+    shipped = [key(entry.pair()) for entry in words.library()]
+    return [(f"★ {name}", name) for name in kept] + [(name, name) for name in shipped if name not in kept]
 
 
 def key(pair: WordPair) -> str:

@@ -1,26 +1,43 @@
 // Small things the pages do by themselves: the before/after border, large pictures, copying, and keeping one's place.
 (() => {
-  const chosen = {};      // run → prompt looked at, kept while parts of the page are drawn anew
+  const chosen = {};      // what is looked at in each figure, kept while parts of the page are drawn anew
   let border = 50;
   let atLogEnd = true;
 
+  // ── Two pictures on top of each other ──
   const placeBorder = (value) => {
     border = Number(value);
     document.documentElement.style.setProperty('--slider-at', `${border}%`);
+    const range = document.querySelector('.compare input[type=range]'), toggle = document.querySelector('[data-toggle]');
+    if (range && Number(range.value) !== border) range.value = border;
+    const words = border === 100 ? 'After only' : border === 0 ? 'Both' : 'Before only';
+    if (toggle && toggle.textContent !== words) toggle.textContent = words;
   };
-
-  const showPrompt = (figure, value) => {
-    const select = figure.querySelector('select');
-    const option = [...select.options].find((each) => each.value === value);
+  const placeZoom = (figure, value) => {
+    figure.style.setProperty('--zoom', value);
+    const button = figure.querySelector('[data-zoom]');
+    button.dataset.zoom = value;
+    if (button.textContent !== `Zoom ${value}×`) button.textContent = `Zoom ${value}×`;
+  };
+  const lay = (figure) => {
+    const kept = chosen[figure.dataset.key] || {}, select = figure.querySelector('select[data-row]');
+    if (kept.row !== undefined && [...select.options].some((each) => each.value === kept.row)) select.value = kept.row;
+    const option = select.selectedOptions[0];
     if (!option) return;
-    select.value = value;
-    const before = figure.querySelector('img.before'), after = figure.querySelector('img.after');
-    const side = figure.querySelector('.side.right').textContent;
-    if (before.getAttribute('src') !== option.dataset.before) before.src = option.dataset.before;
-    if (after.getAttribute('src') !== option.dataset.after) after.src = option.dataset.after;
-    before.alt = `Base: ${option.textContent}`;
-    after.alt = `${side}: ${option.textContent}`;
+    for (const [side, place] of [['before', 'left'], ['after', 'right']]) {
+      const choice = figure.querySelector(`select[data-side=${side}]`);
+      if (choice && kept[side] !== undefined) choice.value = kept[side];
+      const column = choice ? choice.value : figure.dataset[side];
+      const image = figure.querySelector(`.${side} img`), label = figure.querySelector(`.side.${place}`);
+      const url = option.dataset[`p${column}`];
+      image.hidden = !url;
+      if (url && image.getAttribute('src') !== url) image.src = url;
+      if (choice) label.textContent = choice.selectedOptions[0].textContent;
+      image.alt = `${label.textContent}: ${option.dataset.alt}`;
+    }
+    if (kept.zoom) placeZoom(figure, kept.zoom);
   };
+  const remember = (figure, what) => Object.assign(chosen[figure.dataset.key] ||= {}, what);
 
   document.addEventListener('input', (event) => {
     if (event.target.matches('.compare input[type=range]')) placeBorder(event.target.value);
@@ -28,8 +45,38 @@
   document.addEventListener('change', (event) => {
     const figure = event.target.closest('.compare');
     if (!figure || event.target.tagName !== 'SELECT') return;
-    chosen[figure.dataset.key] = event.target.value;
-    showPrompt(figure, event.target.value);
+    remember(figure, {[event.target.dataset.side || 'row']: event.target.value});
+    lay(figure);
+  });
+  document.addEventListener('click', (event) => {
+    const figure = event.target.closest && event.target.closest('.compare');
+    if (!figure) return;
+    if (event.target.matches('[data-toggle]')) placeBorder(border === 100 ? 0 : border === 0 ? 50 : 100);
+    if (event.target.matches('[data-zoom]')) {
+      const next = {1: 2, 2: 4, 4: 1}[event.target.dataset.zoom];
+      remember(figure, {zoom: next});
+      placeZoom(figure, next);
+    }
+  });
+  // Clips start together: all of them are fetched first, then shown in one stroke.
+  document.addEventListener('click', async (event) => {
+    const button = event.target.closest && event.target.closest('[data-play]');
+    if (!button) return;
+    const cells = [...document.querySelectorAll('.grid .open[data-clip]')], plays = button.dataset.play === 'on';
+    const pictures = cells.map((cell) => cell.querySelector('img'));
+    pictures.forEach((image) => { image.dataset.poster ||= image.src; });
+    const sources = cells.map((cell, at) => plays ? pictures[at].dataset.poster : cell.dataset.clip);
+    await Promise.all(sources.map((source) => { const image = new Image(); image.src = source; return image.decode().catch(() => {}); }));
+    requestAnimationFrame(() => pictures.forEach((image, at) => { image.src = sources[at]; }));
+    button.dataset.play = plays ? '' : 'on';
+    button.textContent = plays ? 'Play all clips' : 'Show posters';
+  });
+  document.addEventListener('pointermove', (event) => {   // both sides are enlarged around the pointer
+    const frame = event.target.closest && event.target.closest('.compare .pictures');
+    if (!frame) return;
+    const place = frame.getBoundingClientRect();
+    frame.style.setProperty('--x', `${100 * (event.clientX - place.left) / place.width}%`);
+    frame.style.setProperty('--y', `${100 * (event.clientY - place.top) / place.height}%`);
   });
   document.addEventListener('scroll', (event) => {
     const log = event.target;
@@ -96,13 +143,37 @@
     if (next) { event.preventDefault(); next.focus(); }
   });
 
+  // ── What has a key keeps focus and stays unfolded when its part is drawn anew ──
+  let focused = null;
+  const unfolded = new Set();
+  const byKey = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  document.addEventListener('focusin', (event) => { focused = event.target.dataset.key || null; });
+  document.addEventListener('focusout', (event) => {
+    const left = event.target;
+    setTimeout(() => { if (left.isConnected && document.activeElement !== left && focused === left.dataset.key) focused = null; });
+  });
+  document.addEventListener('toggle', (event) => {
+    const fold = event.target;
+    if (fold.dataset?.key) unfolded[fold.open ? 'add' : 'delete'](fold.dataset.key);
+  }, true);
+  document.addEventListener('click', (event) => {
+    for (const fold of document.querySelectorAll('.sure[open]')) if (!fold.contains(event.target)) fold.open = false;
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') for (const fold of document.querySelectorAll('.sure[open]')) fold.open = false;
+  });
+
   // ── After a part was drawn anew: border, prompt, log position and title as they were ──
   const settle = () => {
+    for (const key of unfolded) {
+      const fold = byKey(key);
+      if (fold && !fold.open) fold.open = true; else if (!fold) unfolded.delete(key);
+    }
+    if (focused && document.activeElement === document.body) byKey(focused)?.focus({preventScroll: true});
     const figure = document.querySelector('.compare:not(.empty)');
     if (figure) {
-      const range = figure.querySelector('input[type=range]');
-      if (range && Number(range.value) !== border) range.value = border;
-      if (chosen[figure.dataset.key] !== undefined) showPrompt(figure, chosen[figure.dataset.key]);
+      placeBorder(border);
+      lay(figure);
     }
     const log = document.querySelector('.log');
     if (log && atLogEnd) log.scrollTop = log.scrollHeight;

@@ -11,6 +11,7 @@ from typing import Any
 
 import comfy.clip_vision
 import comfy.lora
+import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.sd1_clip
@@ -18,12 +19,14 @@ import comfy.utils
 import numpy
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from .comfyui_probe import TINY, build
+from .comfyui_probe import FLUX, TINY, build
 
 CLIP_LAYERS = 2
 # Tokens and width of the states, width of the pooled vector.
 ENCODED = {"flux": ((256, 4096), 768), "sdxl": ((77, 2048), 1280), "wan": ((512, 4096), 0)}
+MODELS = {**TINY, "flux at width": ("Flux", {**FLUX, "depth": 1, "depth_single_blocks": 1})}  # half a billion numbers
 
 
 class Target:
@@ -42,16 +45,16 @@ def randomise(module: torch.nn.Module) -> None:
 
 
 class TestModel:
-    """A tiny random model of a family."""
+    """A random model of a family, tiny but for one."""
 
     RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "make", "testing"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"family": ([*TINY],), "context": ("INT", {"default": 0})}}
+        return {"required": {"family": ([*MODELS],), "context": ("INT", {"default": 0})}}
 
     def make(self, family: str, context: int) -> tuple[Any]:
-        kind, settings = TINY[family]
+        kind, settings = MODELS[family]
         model = build(kind, {**settings, "context_dim": context} if context else settings, device="cpu")
         randomise(model.diffusion_model)
         cpu = torch.device("cpu")
@@ -132,6 +135,28 @@ class TestCompare:
         return {"ui": {"found": [found]}}
 
 
+class TestForward:
+    """One call of a patched network: its inputs from a file, its output into one. The base's weights come back."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "forward", "testing", True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"model": ("MODEL",), "inputs": ("STRING",), "output": ("STRING",)}}
+
+    @torch.no_grad()
+    def forward(self, model: Any, inputs: str, output: str) -> dict[str, Any]:
+        asked = load_file(inputs)
+        x, timestep, context = (asked.pop(name) for name in ("x", "timestep", "context"))
+        comfy.model_management.load_models_gpu([model])
+        network = model.model.diffusion_model
+        answer = network(x, timestep, context, num_tokens=context.shape[1], transformer_options={}, **asked)
+        save_file({"output": answer.contiguous()}, output)
+        kinds = {str(parameter.dtype) for parameter in network.parameters()}
+        comfy.model_management.unload_all_models()
+        return {"ui": {"dtypes": sorted(kinds)}}
+
+
 class TestPair:
     """The towers of a small CLIP in transformers' layout; without its text projection where that is asked for."""
 
@@ -203,5 +228,5 @@ def patched(model: Any, name: str) -> torch.Tensor:
     return comfy.lora.calculate_weight(model.patches[name], weight(model, name), name)
 
 
-TESTING = (TestModel, TestClip, TestEncoder, TestCompare, TestPair, TestPictures, TestShow)
+TESTING = (TestModel, TestClip, TestEncoder, TestCompare, TestForward, TestPair, TestPictures, TestShow)
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in TESTING}

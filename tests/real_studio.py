@@ -1,0 +1,133 @@
+"""A real Studio in a process of its own, and a real Chromium before it: fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit import launch
+from toolkit.run_folder import all_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run",
+]  # fmt: skip
+WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+class Studio:
+    """`python app.py` as a process of its own, on a free port, over one folder of runs."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs, self.port = runs, launch.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = (runs.parent / "studio.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port)]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
+        self.process = subprocess.Popen(
+            arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log
+        )
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(self.url, timeout=5).close()
+                return
+            except (urllib.error.URLError, OSError):
+                assert self.process.poll() is None, (self.runs.parent / "studio.log").read_text()[-3000:]
+                time.sleep(0.3)
+        pytest.fail("The Studio did not answer within five minutes.")
+
+    def end(self, signal_number: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal_number)
+            self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """One over an empty folder; its runs end with it."""
+    (tmp_path / "runs").mkdir()
+    studio = Studio(tmp_path / "runs")
+    studio.start()
+    yield studio
+    studio.end()
+    studio.log.close()
+    for run in all_runs(studio.runs):
+        launch.send(run, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    path = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("These tests need Chromium: install the package `chromium`, so that `chromium` is on the PATH.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """What the browser's console complained about."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Any, errors: list[str]) -> Iterator[Callable[..., Any]]:
+    """A fresh visitor's page of that size and colour scheme."""
+    contexts = []
+
+    def open_page(size: str = "desktop", scheme: str = "light") -> Any:
+        width, height = WIDTHS[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(120_000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def screenshots(open_page: Callable[..., Any], studio: Studio) -> Callable[..., None]:
+    """Every page in both sizes and colour schemes; none may be wider than its screen."""
+
+    def screenshots(folder: Path, pages: dict[str, str]) -> None:
+        for size in WIDTHS:
+            for scheme in ("light", "dark"):
+                page = open_page(size, scheme)
+                for name, path in pages.items():
+                    page.goto(studio.url + path)
+                    page.locator("h1").wait_for()
+                    page.wait_for_timeout(1500)
+                    page.screenshot(path=folder / f"{name}-{WIDTHS[size][0]}-{scheme}.png", full_page=True)
+                    widest = page.evaluate("document.documentElement.scrollWidth")
+                    assert widest <= WIDTHS[size][0], f"{name} is {widest} px wide on a {size}"
+
+    return screenshots
