@@ -23,6 +23,7 @@ from real_comfyui import CHECKOUTS, PACKAGES
 from safetensors.torch import save_file
 
 from comfy_nodes.header import AlignedLoraHeader
+from toolkit.comfyui.examples import EXAMPLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
@@ -308,6 +309,16 @@ def test_the_help_page_opens_beside_the_canvas(front: Front) -> None:
     open_help(front)
     expect(front.page.get_by_role("heading", name="Pitfalls")).to_be_visible()
     front.picture("help-en")
+
+
+def test_every_example_opens_and_would_send_what_it_says(front: Front) -> None:
+    for name, example in EXAMPLES.items():
+        front.page.evaluate("workflow => window.app.loadGraphData(workflow)", example().workflow())
+        sent = front.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+        assert {number: (node["class_type"], node["inputs"]) for number, node in sent.items()} == {
+            number: (node["class_type"], node["inputs"]) for number, node in example().api().items()
+        }
+        front.picture(f"example-{name}")
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])
