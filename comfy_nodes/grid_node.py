@@ -49,8 +49,10 @@ class GridNode(LoraNode):
     """Rows are seeds, columns are takes of which the first is the base."""
 
     @classmethod
-    def validate_inputs(cls, lora_name: str | None = None, strengths: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads before anything is loaded."""
+    def validate_inputs(
+        cls, lora_name: str | None = None, words: str | None = None, strengths: str | None = None
+    ) -> bool | str:
+        """True, or the sentence that the user reads before anything is loaded. Words are lines here, and free."""
         try:
             columns.read_strengths("1" if strengths is None else strengths)
         except ValueError as error:
