@@ -177,7 +177,9 @@ def front(shared: Front) -> Iterator[Front]:
     shared.page.unroute_all(behavior="ignoreErrors")
     shared.wrong.clear()
     yield shared
-    assert [said for said in shared.wrong if "palate" in said.lower() or "Error" in said] == []
+    # With a workflow the page asks ComfyUI's registry who made its nodes; the tests' servers forbid it.
+    ours = [said for said in shared.wrong if "api.comfy.org" not in said]
+    assert [said for said in ours if "palate" in said.lower() or "Error" in said] == []
 
 
 def test_chips_show_the_words_of_the_chosen_file(front: Front) -> None:
@@ -321,8 +323,6 @@ def test_every_example_opens_and_would_send_what_it_says(front: Front) -> None:
             assert sent[number]["class_type"] == node["class_type"]
             assert {each: sent[number]["inputs"].get(each) for each in node["inputs"]} == node["inputs"], name
         front.picture(f"example-{name}")
-    # Whoever made the nodes is asked for at ComfyUI's registry, which a server of the tests does not allow.
-    front.wrong = [said for said in front.wrong if "api.comfy.org" not in said]
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])
