@@ -1,6 +1,6 @@
 """A LoRA trained by Palate changes a network in ComfyUI as it does in diffusers, at the width of published networks.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_parity.py -s   (several checkouts: parted by colons)
+COMFYUI_PATH=/path/to/ComfyUI pytest -m long tests/e2e/test_comfyui_parity.py -s   (several checkouts: parted by colons)
 … -k flux   one family
 
 Every family is trained for two updates, on random weights: 0.1 to 0.9 billion numbers in float32, up to 10 GB of memory
@@ -32,6 +32,7 @@ COMPARED = ("negative", "stacked")  # weight by weight with core's
 CLOSE = 1e-5  # of the output's length: float32 in another order of operations
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
         not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
