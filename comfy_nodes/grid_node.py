@@ -49,8 +49,10 @@ class GridNode(LoraNode):
     """Rows are seeds, columns are takes of which the first is the base."""
 
     @classmethod
-    def validate_inputs(cls, lora_name: str | None = None, strengths: str | None = None) -> bool | str:
-        """True, or the sentence that the user reads before anything is loaded."""
+    def validate_inputs(
+        cls, lora_name: str | None = None, words: str | None = None, strengths: str | None = None
+    ) -> bool | str:
+        """True, or the sentence that the user reads before anything is loaded. Words are lines here, and free."""
         try:
             columns.read_strengths("1" if strengths is None else strengths)
         except ValueError as error:
@@ -186,8 +188,20 @@ def settings() -> list[Any]:
 def outputs() -> list[Any]:
     """Outputs of both nodes."""
     return [
-        build(io.Image.Output, "grid", tooltip="All cells with their labels: a picture, or a clip that plays in step."),
-        build(io.Image.Output, "images", tooltip="The cells alone, row by row; of clips, frame by frame."),
-        build(io.String.Output, "labels", tooltip="One line for every cell, in the order of the images."),
-        build(io.String.Output, "info", tooltip="What was sampled, how much of the LoRA was used, and its words."),
-    ]
+        build(
+            io.Image.Output, "grid", display_name="grid",
+            tooltip="All cells with their labels: a picture, or a clip that plays in step.",
+        ),
+        build(
+            io.Image.Output, "images", display_name="images",
+            tooltip="The cells alone, row by row; of clips, frame by frame.",
+        ),
+        build(
+            io.String.Output, "labels", display_name="labels",
+            tooltip="One line for every cell, in the order of the images.",
+        ),
+        build(
+            io.String.Output, "info", display_name="info",
+            tooltip="What was sampled, how much of the LoRA was used, and its words.",
+        ),
+    ]  # fmt: skip

@@ -49,11 +49,17 @@ class PickBest(io.ComfyNode):
                     tooltip="Their latents in the same order, if latents are connected.",
                 ),
                 build(
-                    io.Int.Output, "indices", is_output_list=True,
+                    io.Int.Output, "indices", display_name="indices", is_output_list=True,
                     tooltip="Which ones of the input they are; the first is 0.",
                 ),
-                build(io.Float.Output, "scores", is_output_list=True, tooltip="Their scores, in the same order."),
-                build(io.String.Output, "text", tooltip="The table of all, best first, and what is doubtful."),
+                build(
+                    io.Float.Output, "scores", display_name="scores", is_output_list=True,
+                    tooltip="Their scores, in the same order.",
+                ),
+                build(
+                    io.String.Output, "text", display_name="text",
+                    tooltip="The table of all, best first, and what is doubtful.",
+                ),
             ],
         )  # fmt: skip
 

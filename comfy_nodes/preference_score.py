@@ -32,15 +32,18 @@ class PreferenceScore(io.ComfyNode):
             inputs=scoring_node.inputs(),
             outputs=[
                 build(
-                    io.Float.Output, "scores", is_output_list=True,
+                    io.Float.Output, "scores", display_name="scores", is_output_list=True,
                     tooltip="One a picture: positive minus negative word; without words that of the prompt.",
                 ),
                 build(
-                    io.Float.Output, "absolute", is_output_list=True,
+                    io.Float.Output, "absolute", display_name="absolute", is_output_list=True,
                     tooltip="One a picture, for the prompt alone. Only comparable for the same prompt and model.",
                 ),
-                build(io.Float.Output, "best", tooltip="The highest of the scores."),
-                build(io.String.Output, "text", tooltip="The table, best first, and what is doubtful."),
+                build(io.Float.Output, "best", display_name="best", tooltip="The highest of the scores."),
+                build(
+                    io.String.Output, "text", display_name="text",
+                    tooltip="The table, best first, and what is doubtful.",
+                ),
             ],
         )  # fmt: skip
 

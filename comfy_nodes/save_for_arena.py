@@ -46,7 +46,10 @@ class SaveForArena(io.ComfyNode):
                     io.String.Input, "prompt", default="", multiline=True, dynamic_prompts=True,
                     tooltip="What they were drawn from. Candidates of the same prompt are compared.",
                 ),
-                build(io.Int.Input, "seed", default=0, min=0, max=MOST, tooltip="The sampler's seed."),
+                build(
+                    io.Int.Input, "seed", default=0, min=0, max=MOST, tooltip="The sampler's seed.",
+                    control_after_generate=False,  # else the page changes a number of this name after every run
+                ),
                 build(io.String.Input, "model_name", default="", tooltip="What drew them, as you will know it again."),
                 build(io.String.Input, "lora_name", default="", tooltip="The LoRA on it; empty for the base alone."),
                 *(build(io.String.Input, name, default="", tooltip=tip) for name, tip in words.items()),

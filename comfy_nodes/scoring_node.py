@@ -14,7 +14,7 @@ ScorerSocket = io.Custom("PALATE_SCORER")  # a `scorer.Scorer`
 
 def scorer_output() -> Any:
     """The one output of every node that loads a scorer."""
-    return build(ScorerSocket.Output, "scorer", tooltip="For Preference Score and Pick Best.")
+    return build(ScorerSocket.Output, "scorer", display_name="scorer", tooltip="For Preference Score and Pick Best.")
 
 
 def inputs() -> list[Any]:

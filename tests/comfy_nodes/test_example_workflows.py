@@ -48,9 +48,10 @@ def test_there_are_no_others_and_each_has_a_small_picture() -> None:
         f"{name}{end}" for name in EXAMPLES for end in (".json", ".jpg")
     }
     for name in EXAMPLES:
-        picture = FOLDER / f"{name}.jpg"
-        assert picture.stat().st_size < 60_000
-        assert max(Image.open(picture).size) <= 640
+        path = FOLDER / f"{name}.jpg"
+        assert path.stat().st_size < 60_000
+        with Image.open(path) as picture:
+            assert max(picture.size) <= 640
 
 
 def test_every_node_is_shown_somewhere() -> None:

@@ -50,6 +50,7 @@ def test_everything_is_explained(nodes) -> None:
         assert schema.category in CATEGORIES
         sockets = [*schema.inputs, *schema.outputs]
         assert [socket.id for socket in sockets if not socket.tooltip] == []
+        assert [output.id for output in schema.outputs if not output.display_name] == []  # else its type is shown
         ids = [socket.id for socket in sockets]
         assert len(ids) == len(set(ids))
 

@@ -23,6 +23,7 @@ from real_comfyui import CHECKOUTS, PACKAGES
 from safetensors.torch import save_file
 
 from comfy_nodes.header import AlignedLoraHeader
+from toolkit.comfyui.examples import EXAMPLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
@@ -181,7 +182,9 @@ def front(shared: Front) -> Iterator[Front]:
     shared.page.unroute_all(behavior="ignoreErrors")
     shared.wrong.clear()
     yield shared
-    assert [said for said in shared.wrong if "palate" in said.lower() or "Error" in said] == []
+    # With a workflow the page asks ComfyUI's registry who made its nodes; the tests' servers forbid it.
+    ours = [said for said in shared.wrong if "api.comfy.org" not in said]
+    assert [said for said in ours if "palate" in said.lower() or "Error" in said] == []
 
 
 def test_chips_show_the_words_of_the_chosen_file(front: Front) -> None:
@@ -313,6 +316,18 @@ def test_the_help_page_opens_beside_the_canvas(front: Front) -> None:
     open_help(front)
     expect(front.page.get_by_role("heading", name="Pitfalls")).to_be_visible()
     front.picture("help-en")
+
+
+def test_every_example_opens_and_would_send_what_it_says(front: Front) -> None:
+    for name, example in EXAMPLES.items():
+        front.page.evaluate("workflow => window.app.loadGraphData(workflow)", example().workflow())
+        sent = front.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+        said = example().api()
+        assert sent.keys() == said.keys()
+        for number, node in said.items():  # the page adds texts of its own to core's Preview Any
+            assert sent[number]["class_type"] == node["class_type"]
+            assert {each: sent[number]["inputs"].get(each) for each in node["inputs"]} == node["inputs"], name
+        front.picture(f"example-{name}")
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])

@@ -68,6 +68,7 @@ def test_the_server_lists_the_nodes_and_explains_every_socket(server) -> None:
         sockets = {**about["input"].get("required", {}), **about["input"].get("optional", {})}
         assert [name for name, socket in sockets.items() if not socket[1]["tooltip"]] == []
         assert all(about["output_tooltips"])
+        assert not set(about["output_name"]) & set(about["output"])  # a name of its own, not its type
         assert about["description"]
 
 

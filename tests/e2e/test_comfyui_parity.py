@@ -1,11 +1,10 @@
 """A LoRA trained by Palate changes a network in ComfyUI as it does in diffusers, at the width of published networks.
 
-COMFYUI_PATH=/path/to/ComfyUI pytest -m slow tests/e2e/test_comfyui_parity.py -s   (several checkouts: parted by colons)
-… -k flux   one family
+pytest -m long tests/e2e/test_comfyui_parity.py -s -k flux   (after `make comfyui`, or with COMFYUI_PATH: see
+real_comfyui.py; without -k every family)
 
 Every family is trained for two updates, on random weights: 0.1 to 0.9 billion numbers in float32, up to 10 GB of memory
-and 4 GB of disk, one family at a time. COMFYUI_PACKAGES names a folder with what ComfyUI needs and this environment
-lacks.
+and 4 GB of disk, one family at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_comfyui import needed
 from safetensors.torch import load_file
 from torch import Tensor
 from wide.answers import CASES
@@ -30,13 +30,7 @@ ROOT = Path(__file__).parents[2]
 SINCE = {"z_image": (0, 3, 75)}  # releases before it do not know the family
 COMPARED = ("negative", "stacked")  # weight by weight with core's
 CLOSE = 1e-5  # of the output's length: float32 in another order of operations
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        not os.environ.get("COMFYUI_PATH"), reason="COMFYUI_PATH does not say where ComfyUI's source is"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600), needed]
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,7 @@ def test_nothing_is_written_outside_the_output_folder(server, name: str) -> None
     assert sorted(server.folder.rglob("*.png")) == before
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_hpsv21_at_its_real_size_scores_as_palate_does(server, pictures: Path, tmp_path: Path) -> None:
     """Written by Palate's own export out of the published layout, which is a pickle, and read by core's classes."""

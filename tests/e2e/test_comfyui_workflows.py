@@ -22,10 +22,13 @@ import torch
 from PIL import Image
 from real_comfyui import CHECKOUTS, PACKAGES, needed
 from safetensors import safe_open
+from safetensors.torch import save_file
+from tiny import rewards as tiny_rewards
 from tiny.random_loras import WORDS, diffusers_file, network_of, random_updates
 
 from comfy_nodes.header import AlignedLoraHeader
 from toolkit.comfyui import drawing, families
+from toolkit.comfyui.comparing_examples import CLIP, SCORER
 from toolkit.comfyui.drawing import Drawing
 from toolkit.comfyui.examples import EXAMPLES, SECOND, TAUGHT
 from toolkit.comfyui.sockets import Kind, kinds
@@ -34,8 +37,8 @@ from toolkit.loras import convert, writing
 from toolkit.loras.families import FAMILIES as LORA_FAMILIES
 
 CORE = (
-    "CLIPLoader", "CLIPTextEncode", "CheckpointLoaderSimple", "CreateVideo", "DualCLIPLoader",
-    "EmptyHunyuanLatentVideo", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "KSampler",
+    "CLIPLoader", "CLIPTextEncode", "CLIPVisionLoader", "CheckpointLoaderSimple", "CreateVideo", "DualCLIPLoader",
+    "EmptyHunyuanLatentVideo", "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "ImageBatch", "KSampler",
     "ModelSamplingAuraFlow", "ModelSamplingFlux", "ModelSamplingSD3", "PreviewAny", "SaveImage", "SaveVideo",
     "StringConcatenate", "TripleCLIPLoader", "UNETLoader", "VAEDecode", "VAELoader",
 )  # fmt: skip
@@ -46,6 +49,11 @@ WIDE = {  # the real width, few blocks: as comfyui_weights.py makes the networks
     "flux": ("FluxTransformer2DModel", {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": True}),
     "wan": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 2}),
 }
+SCORED = {  # example → how many pictures are scored, how many saved
+    "clip_preference_model": (4, 4), "load_preference_model": (4, 4), "pick_best": (9, 3), "preference_score": (2, 2),
+}  # fmt: skip
+GRIDS = {"compare_grid": (5, 2), "strength_sweep": (4, 3)}  # columns, rows
+SEVERAL = {"demo_world_latent": 9, "save_for_arena": 8}  # pictures
 SMALL = {"width": 64, "height": 64, "length": 5, "steps": 2}  # what a CPU draws in seconds
 ENCODERS = ("CLIPLoader", "DualCLIPLoader")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needed]
@@ -112,18 +120,50 @@ def stocked(server, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return server
 
 
-def pictures(server, graph: dict[str, Any]) -> np.ndarray:
-    """What the only saving node of a graph wrote, [B, H, W, 3]."""
-    (saved,) = [shown["images"] for shown in server.outputs(graph).values() if "images" in shown]
-    paths = [server.folder / "output" / each["subfolder"] / each["filename"] for each in saved]
-    return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+@pytest.fixture(scope="module")
+def scoring(stocked, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same with a random CLIP of the smallest size that ComfyUI takes, in every place that an example names."""
+    whole = tmp_path_factory.mktemp("clip") / "clip.safetensors"
+    save_file(tiny_rewards.full_size("clip"), whole)
+    for place in (f"palate/{SCORER}", f"clip_vision/{CLIP}", f"text_encoders/{CLIP}"):
+        (stocked.folder / "models" / place).parent.mkdir(exist_ok=True)
+        (stocked.folder / "models" / place).symlink_to(whole)
+    return stocked
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - REAL))
+def pictures(server, shown: dict[str, Any]) -> list[np.ndarray]:
+    """What the nodes of a graph left in the output folder, each [H, W, 3]."""
+    every = [each for about in shown.values() for each in about.get("images", ())]
+    saved = [server.folder / "output" / each["subfolder"] / each["filename"] for each in every
+             if each["type"] == "output"]  # fmt: skip
+    return [np.asarray(Image.open(path).convert("RGB")) for path in saved]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {*REAL, *SCORED}))
 def test_an_example_on_the_demo_world_runs_as_it_is(stocked, name: str) -> None:
-    drawn = pictures(stocked, EXAMPLES[name]().api())
-    assert drawn.shape == (9 if name == "demo_world_latent" else 1, 64, 64, 3)
-    assert drawn.std() > 5
+    drawn = pictures(stocked, stocked.outputs(EXAMPLES[name]().api()))
+    assert len(drawn) == SEVERAL.get(name, 1)
+    for picture in drawn:
+        columns, rows = GRIDS.get(name, (1, 1))
+        assert picture.shape[0] >= 64 * rows
+        assert picture.shape[1] >= 64 * columns
+        assert picture.std() > 5
+        assert name in GRIDS or picture.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_an_example_with_a_preference_model_scores_every_picture(scoring, name: str) -> None:
+    graph, (scored, kept) = EXAMPLES[name](), SCORED[name]
+    shown = scoring.outputs(graph.api())
+    assert len(pictures(scoring, shown)) == kept
+    (table,) = [node.number for node in graph.nodes if node.name in ("PalatePickBest", "PalatePreferenceScore")]
+    (text,) = shown[str(table)]["text"]
+    head, *rows = [line.split() for line in text.splitlines()]
+    assert head == ["image", *(["words"] if name == "preference_score" else []), "prompt", "size"]
+    places, values = zip(*((int(row[0]), float(row[1])) for row in rows[:scored]), strict=True)
+    assert sorted(places) == [*range(scored)]
+    assert list(values) == sorted(values, reverse=True)
+    assert len(set(values)) > 1
 
 
 @pytest.fixture
@@ -170,6 +210,7 @@ def shrunk(graph: dict[str, Any], family: str) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_example_runs_at_its_real_width(furnished, tmp_path: Path, name: str) -> None:
     family, example = REAL[name], EXAMPLES[name]()

@@ -82,7 +82,22 @@ def load(graph: Graph, drawing: Drawing) -> Loaded:
 
 
 def sample(graph: Graph, drawing: Drawing, loaded: Loaded, positive: Socket, negative: Socket, batch: int = 1) -> None:
-    """From prompts to a file: noise levels, latents, guidance, sampler, decoder."""
+    """From prompts to a file."""
+    pictures = draw(graph, drawing, loaded, positive, negative, batch)
+    if drawing.about.fps:
+        video = graph.add("CreateVideo", images=pictures, fps=drawing.about.fps)["VIDEO"]
+        graph.add("SaveVideo", video=video, filename_prefix=f"palate/{graph.name}")
+    else:
+        save(graph, pictures)
+
+
+def save(graph: Graph, pictures: Socket) -> None:
+    """As files under the graph's name."""
+    graph.add("SaveImage", images=pictures, filename_prefix=f"palate/{graph.name}")
+
+
+def draw(graph: Graph, drawing: Drawing, loaded: Loaded, positive: Socket, negative: Socket, batch: int = 1) -> Socket:
+    """From prompts to pictures: noise levels, latents, guidance, sampler, decoder."""
     about = drawing.about
     size = drawing.size or about.size
     guidance = drawing.guidance_scale if drawing.guidance_scale is not None else about.guidance_scale
@@ -94,12 +109,7 @@ def sample(graph: Graph, drawing: Drawing, loaded: Loaded, positive: Socket, neg
         steps=drawing.steps or about.steps, cfg=1.0 if about.embedded else guidance, sampler_name="euler",
         scheduler=about.scheduler, denoise=1.0,
     )  # fmt: skip
-    pictures = graph.add("VAEDecode", samples=sampled["LATENT"], vae=loaded.vae)["IMAGE"]
-    if about.fps:
-        video = graph.add("CreateVideo", images=pictures, fps=about.fps)["VIDEO"]
-        graph.add("SaveVideo", video=video, filename_prefix=f"palate/{graph.name}")
-    else:
-        graph.add("SaveImage", images=pictures, filename_prefix=f"palate/{graph.name}")
+    return graph.add("VAEDecode", samples=sampled["LATENT"], vae=loaded.vae)["IMAGE"]
 
 
 def _latent(graph: Graph, about: Family, size: Size, batch: int) -> Socket:

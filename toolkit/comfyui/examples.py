@@ -8,22 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from toolkit.comfyui import drawing
+from toolkit.comfyui.comparing_examples import (
+    clip_preference_model,
+    compare_grid,
+    load_preference_model,
+    pick_best,
+    preference_score,
+    save_for_arena,
+    strength_sweep,
+)
 from toolkit.comfyui.drawing import Drawing
+from toolkit.comfyui.example_parts import DEMO, SECOND, STRAWBERRY, TAUGHT, encoded, needed_by_demo
 from toolkit.comfyui.families import Loaded
 from toolkit.comfyui.graph import Graph, Socket
-
-TAUGHT = "3d-render.safetensors"  # what `palate demo` makes; the file of that name
-SECOND = "3d-render-dpo.safetensors"  # and `palate train demo-dpo`
-STRAWBERRY = "a strawberry on a blue background"
-DEMO = Drawing("demo", STRAWBERRY, lora=TAUGHT, word_strength=1.0)
 
 
 def demo_world() -> Graph:
     """Load Demo World, then nothing but core's nodes."""
     graph = Graph("demo_world")
     loaded = drawing.load(graph, DEMO)
-    _draw(graph, loaded, *_encoded(graph, loaded, f"3d render of {STRAWBERRY}", ""))
-    graph.note("A small FLUX that draws emoji in a second, even on a CPU.\n\n" + drawing.needed(Drawing("demo", "")))
+    _draw(graph, loaded, *encoded(graph, loaded, f"3d render of {STRAWBERRY}", ""))
+    graph.note("A small FLUX that draws emoji in a second, even on a CPU.\n\n" + needed_by_demo())
     return graph
 
 
@@ -31,8 +36,8 @@ def demo_world_latent() -> Graph:
     """Empty Demo World Latent: nine pictures at once."""
     graph = Graph("demo_world_latent")
     loaded = drawing.load(graph, DEMO)
-    _draw(graph, loaded, *_encoded(graph, loaded, "line art of a tiger face", ""), batch=9)
-    graph.note("`batch_size` is the number of pictures.\n\n" + drawing.needed(Drawing("demo", "")))
+    _draw(graph, loaded, *encoded(graph, loaded, "line art of a tiger face", ""), batch=9)
+    graph.note("`batch_size` is the number of pictures.\n\n" + needed_by_demo())
     return graph
 
 
@@ -43,11 +48,11 @@ def load_aligned_lora() -> Graph:
     lora = graph.add("PalateLoadAlignedLora", model=loaded.model, clip=loaded.clip, lora_name=TAUGHT)
     positive = graph.add("StringConcatenate", string_a=lora["positive word"], string_b=STRAWBERRY, delimiter=". ")
     patched = Loaded(lora["model"], lora["clip"], loaded.vae)
-    _draw(graph, patched, *_encoded(graph, patched, positive["STRING"], lora["negative word"]))
+    _draw(graph, patched, *encoded(graph, patched, positive["STRING"], lora["negative word"]))
     graph.add("PreviewAny", source=lora["info"], title="What was used")
     graph.note(
         "The node applies the LoRA, says how many of its tensors fit, and gives the words it was aligned with.\n\n"
-        + drawing.needed(DEMO)
+        + needed_by_demo(TAUGHT)
     )
     return graph
 
@@ -72,7 +77,7 @@ def chain_aligned_lora() -> Graph:
     _draw(graph, patched, prompted["positive"], prompted["negative"])
     graph.note(
         "Applied from the first to the last. The second has `word_strength` 0: it changes the model, "
-        "and its words are left out.\n\n" + drawing.needed(Drawing("demo", "", lora=SECOND, start=(TAUGHT, 1.0)))
+        "and its words are left out.\n\n" + needed_by_demo(TAUGHT, SECOND)
     )
     return graph
 
@@ -88,7 +93,7 @@ def style_words() -> Graph:
     _draw(graph, loaded, worded["positive"], worded["negative"])
     graph.note(
         "Words of the library, of a LoRA, or typed. With `average` their strength is a dial from 0, the plain prompt, "
-        "over 1, the words as in training, to 2, beyond.\n\n" + drawing.needed(Drawing("demo", ""))
+        "over 1, the words as in training, to 2, beyond.\n\n" + needed_by_demo()
     )
     return graph
 
@@ -142,21 +147,22 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
     for function in (
         aligned_prompt,
         chain_aligned_lora,
+        clip_preference_model,
+        compare_grid,
         demo_world,
         demo_world_latent,
         flux_realistic_photo,
         load_aligned_lora,
+        load_preference_model,
+        pick_best,
+        preference_score,
+        save_for_arena,
         sdxl_style_words,
+        strength_sweep,
         style_words,
         wan_video,
     )
 }
-
-
-def _encoded(graph: Graph, loaded: Loaded, positive: str | Socket, negative: str | Socket) -> tuple[Socket, Socket]:
-    positive_node = graph.add("CLIPTextEncode", text=positive, clip=loaded.clip)
-    negative_node = graph.add("CLIPTextEncode", text=negative, clip=loaded.clip)
-    return positive_node["CONDITIONING"], negative_node["CONDITIONING"]
 
 
 def _draw(graph: Graph, loaded: Loaded, positive: Socket, negative: Socket, batch: int = 1) -> None:

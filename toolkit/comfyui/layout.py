@@ -1,4 +1,4 @@
-"""Where nodes stand: in columns along their links, every loader beside the first node that needs it."""
+"""Where nodes stand: in columns along their links, each beside the first node that needs it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     from toolkit.comfyui.graph import Node
 
 WIDTH, ROW, TEXT, PICTURE, FRAME = 320, 24, 110, 300, 20  # pixels: a node, a line, a text field, a preview, the border
+PANEL = 150  # what the page shows of a LoRA and its words
 GAP_ACROSS, GAP_DOWN = 60, 60
-TEXTS_SHOWN = ("PreviewAny", "PalateAlignedPrompt", "PalateLoadAlignedLora", "PalateStyleWords")
-PICTURES_SHOWN = ("SaveImage", "PreviewImage", "SaveVideo")
+TEXTS_SHOWN = (
+    "PreviewAny", "PalateAlignedPrompt", "PalateLoadAlignedLora", "PalatePickBest", "PalatePreferenceScore",
+    "PalateStyleWords",
+)  # fmt: skip
+PANELS_SHOWN = ("PalateAlignedPrompt", "PalateChainLora", "PalateLoadAlignedLora", "PalateStyleWords")
+PICTURES_SHOWN = (
+    "SaveImage", "PreviewImage", "SaveVideo", "PalateCompareGrid", "PalateSaveForArena", "PalateStrengthSweep",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,8 @@ def _columns(nodes: Sequence[Node]) -> dict[int, int]:
         columns[node.number] = max((columns[source] + 1 for source in sources), default=0)
         for source in sources:
             users[source].append(node.number)
-    for node in nodes:
-        if columns[node.number] == 0 and users[node.number]:
+    for node in reversed(nodes):
+        if users[node.number]:
             columns[node.number] = min(columns[user] for user in users[node.number]) - 1
     return columns
 
@@ -57,4 +64,5 @@ def _height(node: Node) -> int:
     sockets = max(sum(not socket.widget for socket in inputs), len(node.kind.outputs))
     widgets = sum(socket.widget and not socket.lines for socket in inputs) + sum(socket.control for socket in inputs)
     texts = sum(socket.lines for socket in inputs) + (node.name in TEXTS_SHOWN)
-    return FRAME + ROW * (sockets + widgets) + TEXT * texts + PICTURE * (node.name in PICTURES_SHOWN)
+    extra = PANEL * (node.name in PANELS_SHOWN) + PICTURE * (node.name in PICTURES_SHOWN)
+    return FRAME + ROW * (sockets + widgets) + TEXT * texts + extra

@@ -65,7 +65,7 @@ def test_what_is_asked_for_wins(run: RunFolder, call, tmp_path: Path) -> None:
     }
     assert nodes["KSampler"][:3] == [0, "fixed", 8]
     assert nodes["PalateAlignedPrompt"][:4] == ["a cat", "x", "photo.safetensors", 0.0]
-    assert nodes["PalateAlignedPrompt"][-1] == 1.0
+    assert nodes["PalateAlignedPrompt"][-2:] == [1.0, "both"]
 
 
 @pytest.mark.parametrize(
