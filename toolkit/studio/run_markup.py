@@ -9,29 +9,11 @@ from toolkit import launch
 from toolkit.queue_reconciling import STARTING
 from toolkit.queue_store import Entry
 from toolkit.run_folder import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    PAUSED,
-    QUEUED,
-    RUNNING,
-    SAMPLE,
-    SAVE,
-    STOPPED,
+    CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, SAMPLE, SAVE, STOPPED,
 )  # fmt: skip
 from toolkit.studio import reading, recipe_form
 from toolkit.studio.markup import (
-    copyable,
-    cut_in_the_middle,
-    duration,
-    file_url,
-    notice,
-    number,
-    prose,
-    sign,
-    text,
-    word_chips,
+    copyable, cut_in_the_middle, duration, file_url, notice, number, prose, sign, text, word_chips,
 )  # fmt: skip
 from toolkit.studio.reading import View
 from toolkit.studio.speech import phrase, say, told
