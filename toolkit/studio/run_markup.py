@@ -9,13 +9,31 @@ from toolkit import launch
 from toolkit.queue_reconciling import STARTING
 from toolkit.queue_store import Entry
 from toolkit.run_folder import (
-    CANCELLED, DONE, FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, SAMPLE, SAVE, STOPPED,
+    CANCELLED,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    SAMPLE,
+    SAVE,
+    STOPPED,
 )  # fmt: skip
 from toolkit.studio import reading, recipe_form
 from toolkit.studio.markup import (
-    copyable, cut_in_the_middle, duration, file_url, notice, number, prose, sign, text, word_chips,
+    copyable,
+    cut_in_the_middle,
+    duration,
+    file_url,
+    notice,
+    number,
+    prose,
+    text,
+    word_chips,
 )  # fmt: skip
 from toolkit.studio.reading import View
+from toolkit.studio.run_guards import guards
 from toolkit.studio.speech import phrase, say, told
 
 # status → (shape, word, tone)
@@ -68,14 +86,8 @@ MEASURES = (
         percent=True, everywhere=False,
     ),
 )  # fmt: skip
-GUARD_LABELS = {
-    "words": phrase("words"), "second": phrase("second reward"), "recall": phrase("subject"),
-    "diversity": phrase("diversity"), "saturation": phrase("colour"), "brightness": phrase("brightness"),
-    "clipped": phrase("burnt pixels"), "texture": phrase("texture"),
-}  # fmt: skip
 Values = Mapping[str, float | None]
 WISHED = {SAMPLE: phrase("pictures"), SAVE: phrase("a checkpoint that is kept")}
-TONES = {"ok": "good", "watch": "watch", "bad": "bad"}
 
 
 def status_chip(view: View, entry: Entry | None = None) -> str:
@@ -167,38 +179,6 @@ def _number(measure: Measure, base: Values, now: Values | None) -> str:
 
 def _written(value: float, measure: Measure) -> str:
     return f"{100 * value:.0f} %" if measure.percent else number(value)
-
-
-def guards(view: View) -> str:
-    """Troubled guards as a sentence each, the worst first; the quiet ones in one line. Of the numbers' own check."""
-    shown = view.shown_check or view.checks[-1]
-    lights = shown.get("guards") or {}
-    order = {"bad": 0, "watch": 1}
-    loud = sorted((name for name in lights if lights[name]["state"] in order), key=lambda n: order[lights[n]["state"]])
-    fine = say(", ").join(_guard_label(str(name)) for name in lights if name not in loud)
-    rows = [_loud_guard(name, lights[name], view.checks[0]["values"], shown["values"]) for name in loud]
-    if fine:
-        title = say("Others fine") if loud else say("All guards fine")
-        listed = f'<span class="quiet">{say(": ")}{text(fine)}</span>'
-        rows.append(f"<li>{sign('good')}<span>{title}{listed}</span></li>")
-    label = say("Guards at update {update}", update=shown["update"])
-    return f'<ul class="guards" aria-label="{label}">{"".join(rows)}</ul>' if rows else ""
-
-
-def _loud_guard(name: str, light: Mapping[str, str], base: Values, now: Values) -> str:
-    measured = f'<span class="quiet">{text(_guard_number(name, base, now))}</span>'
-    return f"<li>{sign(TONES[light['state']])}<span>{text(told(light['sentence']))} {measured}</span></li>"
-
-
-def _guard_label(name: str) -> str:
-    known = GUARD_LABELS.get(name)
-    return say(known) if known else name
-
-
-def _guard_number(name: str, base: Values, now: Values) -> str:
-    before, after = base.get(name), now.get(name)
-    label = _guard_label(name)
-    return f"{label} {number(after)}" if name == "words" else f"{label} {number(before)} → {number(after)}"
 
 
 def asked(view: View) -> str:
