@@ -59,7 +59,6 @@ def test_a_chinese_browser_reads_chinese_and_the_switch_is_remembered(
         page.goto(studio.url + path)
         expect(page.locator("h1")).to_have_text(title)
         assert not re.search("[\u4e00-\u9fff]", page.locator("main").inner_text().replace("中文", "", 1)), path
-    assert page.evaluate("navigator.language") == "en"
     expect(page.locator(".rail [data-language=zh]")).to_be_visible()
     page.locator(".rail [data-language=zh]").click()
     expect(page.locator("h1")).to_have_text("系统")

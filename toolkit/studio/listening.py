@@ -10,8 +10,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.studio import speech
 
-# What Gradio says itself, such as in its upload fields, follows the browser's language: it is shown the chosen one.
-AS_CHOSEN = "<script>Object.defineProperty(navigator, 'language', {value: document.documentElement.lang})</script>"
 LANG = re.compile(r'(<html\s+)lang="en"')
 
 
@@ -86,5 +84,4 @@ class _Speaker:
 
     def _said(self, content: str) -> str:
         content = LANG.sub(rf'\1lang="{speech.TAGS[self._language]}"', content, count=1)
-        content = content.replace("<head>", f"<head>{AS_CHOSEN}", 1)
         return speech.spoken(content, self._language)
