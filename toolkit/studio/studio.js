@@ -149,9 +149,9 @@
     if (next) { event.preventDefault(); next.focus(); }
   });
 
-  // ── The other language, from here on ──
+  // ── The other language, from here on (the YAML editor has a data-language, too) ──
   document.addEventListener('click', (event) => {
-    const button = event.target.closest && event.target.closest('[data-language]');
+    const button = event.target.closest && event.target.closest('.rail [data-language]');
     if (!button) return;
     document.cookie = `palate_language=${button.dataset.language}; path=/; max-age=31536000; samesite=lax`;
     window.location.reload();
