@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,19 @@ def look() -> dict[str, Any]:
 
 def served(root: Path, auth: tuple[str, str] | None = None) -> FastAPI:
     """The pages as a web app. auth: the name and password that it asks for."""
-    return gr.mount_gradio_app(
-        FastAPI(openapi_url=None),
-        build(root),
-        path="/",
-        app_kwargs={"openapi_url": None},
-        auth=auth,
-        allowed_paths=[str(root)],
-        show_error=False,
-        ssr_mode=False,
-        run_history=False,
-        enable_monitoring=False,
-        max_file_size=1,
-        **look(),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")  # said although it is not asked for
+        return gr.mount_gradio_app(
+            FastAPI(openapi_url=None),
+            build(root),
+            path="/",
+            app_kwargs={"openapi_url": None},
+            auth=auth,
+            allowed_paths=[str(root)],
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=1,
+            **look(),
+        )
