@@ -38,7 +38,15 @@ class Studio:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port), *self.more]
+        arguments = [
+            sys.executable,
+            str(ROOT / "app.py"),
+            "--runs",
+            str(self.runs),
+            "--port",
+            str(self.port),
+            *self.more,
+        ]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
         self.process = subprocess.Popen(
             arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log

@@ -1,6 +1,6 @@
 """Renews docs/images/studio-*.webp from a folder with a finished demo run:
 
-    palate demo && PALATE_RUNS=runs python -m pytest -q -m "" tests/e2e/renew_screenshots.py
+palate demo && PALATE_RUNS=runs python -m pytest -q -m "" tests/e2e/renew_screenshots.py
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import itertools
 import json
-import os
 import re
 import shutil
 import time
@@ -33,7 +32,9 @@ TRAVERSALS = (
     "..", ".", "../outside", "../../etc", "/etc", "taste/../taste", "taste/previews", "..\\outside", "%2e%2e", "linked",
     ".hidden", "taste\x00", "~", "a" * 5000, SCRIPT,
 )  # fmt: skip
-LAUGHS = "a: &a [x, x]\n" + "\n".join(f"{b}: &{b} [*{a}, *{a}, *{a}]" for a, b in itertools.pairwise("abcdefghijklmnop"))
+LAUGHS = "a: &a [x, x]\n" + "\n".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}]" for a, b in itertools.pairwise("abcdefghijklmnop")
+)
 ABSURD = (
     None, True, -1, 10**400, "x" * 100_000, [], ["x"] * 1000, {}, {"path": "/etc/passwd"}, {"__type__": "update"},
     [[[[[[]]]]]], "\x00\ud7ff", "!!python/object/apply:os.system [ls]", "a: &a [*a]",
@@ -97,7 +98,9 @@ def quiet(answer: httpx.Response) -> bool:
     """Whether an answer gives nothing of the server's insides away; a failure says nothing, or a sentence of Gradio's."""
     said, failed = answer.text, answer.status_code >= 500
     leaks = ("Traceback", 'File "', "site-packages", SECRET, "root:x:")
-    return not any(leak in said for leak in leaks) and (not failed or answer.json().get("error") is None or "title" in answer.json())
+    return not any(leak in said for leak in leaks) and (
+        not failed or answer.json().get("error") is None or "title" in answer.json()
+    )
 
 
 def raw(studio: Studio, path: str, **headers: str) -> tuple[int, bytes]:
@@ -192,7 +195,9 @@ def test_other_sites_and_names_are_refused(studio: Studio, headers: dict[str, st
         assert call(studio, number, [], **headers).status_code == status
 
 
-@pytest.mark.parametrize("path", ["upload", "proxy=https://example.com/", "queue/join", "openapi.json", "vibe-edit", "reset"])
+@pytest.mark.parametrize(
+    "path", ["upload", "proxy=https://example.com/", "queue/join", "openapi.json", "vibe-edit", "reset"]
+)
 def test_what_no_page_uses_is_closed(studio: Studio, path: str) -> None:
     assert httpx.get(f"{studio.url}/gradio_api/{path}").status_code == 404
     assert httpx.post(f"{studio.url}/gradio_api/{path}", json={}).status_code == 404
@@ -350,24 +355,14 @@ def test_another_site_in_the_same_browser_reaches_nothing(
         tried[type] = await fetch(`${url}/gradio_api/run/predict`,
           {method: 'POST', mode: type === 'application/json' ? 'cors' : 'no-cors', body: new Blob([body], {type})})
           .then((answer) => answer.type, () => 'refused');
-      tried.framed = await new Promise((resolve) => {
-        const frame = document.createElement('iframe');
-        frame.src = url; frame.onload = () => { try { resolve(frame.contentDocument ? 'blank' : 'refused'); } catch { resolve('refused'); } };
-        document.body.append(frame); setTimeout(() => resolve('refused'), 5000);
-      });
       tried.picture = await new Promise((resolve) => {
         const image = new Image();
         image.onload = () => resolve('seen'); image.onerror = () => resolve('refused');
-        image.src = `${url}/gradio_api/file=${body.slice(0, 0)}PLACE`;
+        image.src = `${url}/gradio_api/file=PLACE`;
       });
       return tried;
     }""".replace("PLACE", str(run.previews / "000000_00.webp"))
     tried = page.evaluate(attack, [studio.url, body])
     assert tried["application/json"] == tried["picture"] == "refused"
     assert not run.stop_file.exists(), "another site stopped a run"
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX")
-def test_the_log_holds_no_secret_and_no_request_body(studio: Studio) -> None:
-    log = (studio.runs.parent / "studio.log").read_text(errors="replace")
-    assert SECRET not in log
+    assert httpx.get(f"{studio.url}/runs").headers["content-security-policy"].endswith("frame-ancestors 'none'")

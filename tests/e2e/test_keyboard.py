@@ -16,9 +16,11 @@ MOST_STOPS = 120
 FOCUS_SHOWS = """() => {
   for (let part = document.activeElement, up = 0; part && up < 3; part = part.parentElement, up++) {
     const style = getComputedStyle(part);
-    if ((style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none') return true;
+    if (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) return true;
+    if (style.boxShadow !== 'none') return true;
   }
-  const active = document.activeElement, seen = () => getComputedStyle(active).borderColor + getComputedStyle(active.parentElement).borderColor;
+  const active = document.activeElement, border = (part) => getComputedStyle(part).borderColor;
+  const seen = () => border(active) + border(active.parentElement);
   const focused = seen(); active.blur(); const before = seen(); active.focus();
   return focused !== before;
 }"""

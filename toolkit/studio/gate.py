@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES = 1_000_000  # of a request; the longest recipe is far below
+TOO_MUCH = (413, "That is more than a page ever sends.")
 API = "/gradio_api/"
 USED = ("file=", "heartbeat/", "run/", "info", "login_check", "startup-events", "theme.css")  # of Gradio's API
-# Gradio's own page needs inline scripts and `eval`. Nothing is loaded from elsewhere, and no other page frames this one.
+# Gradio needs inline scripts and `eval`. Nothing is loaded from elsewhere, and no other page frames this one.
 PAGE_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -32,7 +33,7 @@ class Gate:
     """An ASGI app around another."""
 
     def __init__(self, app: App, root: Path, names: Iterable[str] | None) -> None:
-        """root: the folder of all runs. names: hosts it may be asked by; None: any, for an app that asks for a login."""
+        """root: the folder of all runs. names: hosts it answers to; None: any, for an app that asks for a login."""
         self._app, self._root = app, root.resolve()
         self._names = None if names is None else frozenset(names)
 
@@ -43,15 +44,15 @@ class Gate:
                 await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._refused(scope, headers)
-        if refused is None:
-            body = await _body(receive)
-            refused = (413, "That is more than a page ever sends.") if body is None else None
-        if refused is not None:
+        if refused := self._refused(scope, headers):
             await _answer(send, *refused)
             return
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, *TOO_MUCH)
+            return
         policy = FILE_POLICY if scope["path"].startswith(f"{API}file=") else PAGE_POLICY
-        await self._app(scope, _again(body or b"", receive), _dressed(send, policy))
+        await self._app(scope, _again(body, receive), _dressed(send, policy))
 
     def _refused(self, scope: Message, headers: dict[str, str]) -> tuple[int, str] | None:
         """Status and sentence, or None."""
@@ -66,7 +67,7 @@ class Gate:
             return 403, "This is no file of a run."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18 or int(length) > MOST_BYTES:
-            return 413, "That is more than a page ever sends."
+            return TOO_MUCH
         return None
 
     def _is_of_a_run(self, place: str) -> bool:
