@@ -1,8 +1,9 @@
-"""The Studio under attack, as a real process: other sites, links, absurd requests, floods. docs/safety.md lists them."""
+"""The Studio under attack, as a real process: other sites, links, absurd requests, floods. See docs/safety.md."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import itertools
 import json
@@ -95,7 +96,7 @@ def call(studio: Studio, number: int, data: Any, query: str = "", **headers: str
 
 
 def quiet(answer: httpx.Response) -> bool:
-    """Whether an answer gives nothing of the server's insides away; a failure says nothing, or a sentence of Gradio's."""
+    """Whether an answer keeps the server's insides to itself; a failure says nothing, or a sentence of Gradio's."""
     said, failed = answer.text, answer.status_code >= 500
     leaks = ("Traceback", 'File "', "site-packages", SECRET, "root:x:")
     return not any(leak in said for leak in leaks) and (
@@ -145,12 +146,14 @@ def files_of(root: Path) -> dict[str, int]:
     """path after `file=` → the status it must get."""
     run = root / "taste"
     refused = [
-        "/etc/passwd", "etc/passwd", "../../../../etc/passwd", f"{root}/../outside/secret.txt", f"{run}/../../outside/secret.txt",
+        "/etc/passwd", "etc/passwd", "../../../../etc/passwd", f"{root}/../outside/secret.txt",
+        f"{run}/../../outside/secret.txt",
         f"{root}/linked/secret.txt", f"{run}/leads-out/secret.txt", f"{run}/leads-out.txt", f"{run}/.hidden",
-        f"{root}/favourites.json", f"{root}/queue.sqlite", f"{root}", f"{run}", "", ".", "~/.bashrc", "%00", f"{run}/nothing",
+        f"{root}/favourites.json", f"{root}/queue.sqlite", f"{root}", f"{run}", "", ".", "~/.bashrc", "%00",
+        f"{run}/nothing",
         "http://127.0.0.1:1/", "https://example.com/x.html", "file:///etc/passwd", "//etc/passwd", "\\\\host\\share",
-        f"{root}/%2e%2e/outside/secret.txt", f"{root}/%252e%252e/outside/secret.txt", f"{root}/..%2foutside%2fsecret.txt",
-        "a" * 5000,
+        f"{root}/%2e%2e/outside/secret.txt", f"{root}/%252e%252e/outside/secret.txt",
+        f"{root}/..%2foutside%2fsecret.txt", "a" * 5000,
     ]  # fmt: skip
     allowed = [f"{run}/previews/000000_00.webp", f"{run}/recipe.yaml", f"{run}/lora/taste.safetensors"]
     return dict.fromkeys(refused, 403) | dict.fromkeys(allowed, 200)
@@ -233,17 +236,13 @@ def test_two_gigabytes_are_refused_early_and_never_reach_the_disk(
     connection.putheader(*(("Content-Length", str(size)) if says_its_length else ("Transfer-Encoding", "chunked")))
     connection.endheaders()
     status = 0
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while sent < size:
             connection.send(chunk if says_its_length else b"10000\r\n" + chunk + b"\r\n")
             sent += len(chunk)
             time.sleep(0.001)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    try:
+    with contextlib.suppress(http.client.HTTPException, OSError):  # reset before the answer was read
         status = connection.getresponse().status
-    except (http.client.HTTPException, OSError):
-        pass  # reset before the answer was read
     assert status in (0, 404, 413)
     assert sent < 50_000_000
     assert shutil.disk_usage("/tmp").free > free - 500_000_000
