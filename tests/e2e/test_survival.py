@@ -20,7 +20,7 @@ from toolkit.run_folder import DONE, RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
-UPDATES = 20
+UPDATES = 60
 
 
 def wait_for(what: Callable[[], Any], run: RunFolder) -> None:
