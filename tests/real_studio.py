@@ -31,14 +31,22 @@ WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 class Studio:
     """`python app.py` as a process of its own, on a free port, over one folder of runs."""
 
-    def __init__(self, runs: Path) -> None:
-        self.runs, self.port = runs, launch.free_port()
+    def __init__(self, runs: Path, *more: str) -> None:
+        self.runs, self.port, self.more = runs, launch.free_port(), more
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = (runs.parent / "studio.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port)]
+        arguments = [
+            sys.executable,
+            str(ROOT / "app.py"),
+            "--runs",
+            str(self.runs),
+            "--port",
+            str(self.port),
+            *self.more,
+        ]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
         self.process = subprocess.Popen(
             arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 
 from toolkit.comparison_folder import Comparisons
 from toolkit.studio import theme, tokens
@@ -53,3 +55,23 @@ def look() -> dict[str, Any]:
         "favicon_path": MARK,
         "footer_links": [],
     }
+
+
+def served(root: Path, auth: tuple[str, str] | None = None) -> FastAPI:
+    """The pages as a web app. auth: the name and password that it asks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")  # said although it is not asked for
+        return gr.mount_gradio_app(
+            FastAPI(openapi_url=None),
+            build(root),
+            path="/",
+            app_kwargs={"openapi_url": None},
+            auth=auth,
+            allowed_paths=[str(root)],
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=1,
+            **look(),
+        )

@@ -17,6 +17,7 @@ from toolkit.errors import UsageError
 from toolkit.recipe import Recipe
 
 Tree = dict[str, Any]
+DEEPEST = 20  # levels of a recipe's values
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {"A look": 20, "Short": 50, "Full": 100}
 METHOD_LABELS = {
@@ -166,7 +167,9 @@ def summary(kind: str, name: str) -> str:
 
 
 def _load(content: str) -> Tree:
+    content = str(content or "")
     try:
+        _check_shape(content)
         tree = yaml.safe_load(content)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -174,11 +177,20 @@ def _load(content: str) -> Tree:
             f"The YAML cannot be read at line {line}: {error.problem}.",
             action="Check that line's indentation and colons.",
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise UsageError("The YAML cannot be read.", cause=str(error), action="Check it for odd characters.") from error
     if not isinstance(tree, dict):
         raise UsageError("A recipe is a list of `key: value` lines.", action="Start from the ready one.")
     return tree
+
+
+def _check_shape(content: str) -> None:
+    """A few lines can stand for gigabytes, or for hours of reading. Raises UsageError."""
+    depth = 0
+    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise UsageError("A recipe has no references and no deep nests.", action="Write `*…` out in full.")
 
 
 def _dump(tree: Tree) -> str:
