@@ -1,4 +1,4 @@
-"""Answers to slow questions, worked out beside the page that asks: asking never blocks, and one is at work at a time."""
+"""Answers to slow questions, worked out beside the page: asking never blocks, and one is at work at a time."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def check(recipe: Recipe) -> None:
     if recipe.data.kind and recipe.data.kind not in needs:
         raise UsageError(
             f"`{method.name}` does not learn from `data.{recipe.data.kind}`.",
-            action=f"Take it out, or choose a method that does: {', '.join(catalogue.learning_from(recipe.data.kind))}.",
+            action=f"Take it out, or choose one that does: {', '.join(catalogue.learning_from(recipe.data.kind))}.",
         )
     preference = settings.get("preference")
     if preference in ("relative", "positive") and not recipe.words:

@@ -67,7 +67,7 @@ def _phases(phases: Mapping[str, float]) -> str:
 def working() -> str:
     """While it is worked out."""
     return (
-        '<div class="planned"><p class="quiet">Working out memory, time and disk: the run is rehearsed without weights. '
+        '<div class="planned"><p class="quiet">Working out memory, time and disk, without weights. '
         'You can start meanwhile.</p><span class="ghost long"></span></div>'
     )
 
@@ -102,7 +102,7 @@ def holds(found: Findings, taste: str) -> str:
     lost = sum(map(len, found.dropped.values()))
     counts = f"<b>{len(found.kept)}</b> {text(taste)} kept, <b>{lost}</b> dropped."
     rows = "".join(
-        f"<li>{text(reason)}: {len(places)} <span class=\"quiet\">({text(', '.join(places[:SHOWN]))}"
+        f'<li>{text(reason)}: {len(places)} <span class="quiet">({text(", ".join(places[:SHOWN]))}'
         f"{' …' * (len(places) > SHOWN)})</span> {prose(pairs.ADVICE.get(reason, ''))}</li>"
         for reason, places in found.dropped.items()
     )

@@ -119,9 +119,10 @@ def _field(section: str, name: str, schema: Mapping[str, Any], value: Any, wrong
         f'data-section="{section}" data-setting="{text(name)}" data-key="set-{key}" aria-describedby="about-{key}"'
         + (' aria-invalid="true"' if is_wrong else "")
     )
+    help_ = f"{prose(schema.get('description', ''))} {text(_range(schema))}"
     return (
-        f'<div class="setting"><label><span>{text(name.replace("_", " "))}</span>{_control(schema, shown, marks)}</label>'
-        f'<p class="quiet" id="about-{key}">{prose(schema.get("description", ""))} {text(_range(schema))}</p>{said}</div>'
+        f'<div class="setting"><label><span>{text(name.replace("_", " "))}</span>'
+        f'{_control(schema, shown, marks)}</label><p class="quiet" id="about-{key}">{help_}</p>{said}</div>'
     )
 
 
@@ -129,8 +130,7 @@ def _control(schema: Mapping[str, Any], value: Any, marks: str) -> str:
     kind = _kind(schema)
     if choices := schema.get("enum") or (kind == "boolean" and [True, False]):
         options = "".join(
-            f'<option value="{text(_written(choice))}"{" selected" * (choice == value)}>{text(_written(choice))}</option>'
-            for choice in choices
+            f"<option{' selected' * (choice == value)}>{text(_written(choice))}</option>" for choice in choices
         )
         return f"<select {marks}>{options}</select>"
     mode = {"integer": "numeric", "number": "decimal"}.get(str(kind), "text")
