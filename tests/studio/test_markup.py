@@ -68,7 +68,7 @@ def test_every_part_of_every_state_is_whole_html_without_inline_styles(
     view = reading.view(run)
     for draw in PARTS.values():
         parsed(draw(view))
-    parsed(runs_markup.listing([runs_markup.card(view)]))
+    parsed(runs_markup.section("Lately", [runs_markup.card(view)]))
 
 
 def test_what_people_typed_stays_text(make_run: MakeRun) -> None:

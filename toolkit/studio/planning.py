@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +37,12 @@ class Planning:
         self._plans: Aside[tuple[str, float | None, bool], dict[str, Any]] = Aside(self._plan)
         self._found: Aside[tuple[Any, ...], Findings] = Aside(lambda key: pairs.read(key[0], key[1]))
 
-    def needs(self, content: str, memory: float | None) -> Planned:
-        """What this YAML needs; memory: GB of a card to plan for, or this machine's own. Never blocks."""
+    def needs(self, content: str, card: str) -> Planned:
+        """What this YAML needs; card: GB to plan for as typed, or nothing for this machine. Never blocks."""
+        try:
+            memory = float(card.replace(",", ".").casefold().removesuffix("gb")) if card.strip() else None
+        except ValueError:
+            memory = math.nan
         if memory is not None and not LEAST_GB <= memory <= MOST_GB:
             return Planned(plan_markup.no_such_card(LEAST_GB))
         try:

@@ -14,9 +14,8 @@ from toolkit.studio import frame, reading
 from toolkit.studio.markup import cut_in_the_middle, file_url, problem, text
 from toolkit.studio.reading import View
 
-FOLDER = "report"  # of the run's own, where what was made of it lies
 LONGEST_PROMPT = 2000
-MOST_SEED = 2**32 - 1
+MOST_SEED, MOST_STEPS, MOST_STRENGTH = 2**32 - 1, 1000, 4
 
 
 def is_possible(view: View) -> bool:
@@ -36,10 +35,10 @@ class Reproduce:
             frame.html('<p class="quiet">What is left empty is as in the run\'s own previews.</p>')
             prompt = gr.Textbox("", label="Prompt", placeholder="the first preview's", max_length=LONGEST_PROMPT)
             with gr.Row():
-                seed = _number("Seed", "the run's", 0, MOST_SEED)
-                steps = _number("Steps", "the previews'", 1, 1000)
-                strength = gr.Number(
-                    None, label="Strength", placeholder="as recommended", minimum=-4, maximum=4, min_width=90
+                # Text, because an empty number of Gradio's arrives as 0.
+                seed, steps, strength = (
+                    gr.Textbox("", label=label, placeholder=empty, max_length=20, min_width=90)
+                    for label, empty in (("Seed", "the run's"), ("Steps", "the previews'"), ("Strength", "recommended"))
                 )
             words = gr.Checkbox(False, label="Put the LoRA's words before the prompt")
             make = gr.Button("Make the workflow", elem_id="make-workflow", scale=0, min_width=170)
@@ -50,21 +49,19 @@ class Reproduce:
             js=f"(name, ...rest) => [{frame.RUN_IN_URL}, ...rest]", trigger_mode="once", **frame.QUIET,
         )  # fmt: skip
 
-    def make(
-        self, name: str, prompt: str, seed: float | None, steps: float | None, strength: float | None, words: bool
-    ) -> str:
+    def make(self, name: str, prompt: str, seed: str, steps: str, strength: str, words: bool) -> str:
         """Write the workflow into the run's folder and say where it is."""
         try:
             run = reading.find(self._root, name)
             wanted: dict[str, Any] = {
-                "seed": None if seed is None else int(min(max(seed, 0), MOST_SEED)),
-                "steps": None if steps is None else int(min(max(steps, 1), 1000)),
-                "strength": None if strength is None else float(min(max(strength, -4), 4)),
+                "seed": _given("Seed", seed, int, 0, MOST_SEED),
+                "steps": _given("Steps", steps, int, 1, MOST_STEPS),
+                "strength": _given("Strength", strength, float, -MOST_STRENGTH, MOST_STRENGTH),
             }
             drawing = reproducing.of_run(run, str(prompt or "").strip()[:LONGEST_PROMPT])
             given = {field: value for field, value in wanted.items() if value is not None}
             drawing = replace(drawing, word_strength=float(bool(words)), **given)
-            path = run.path / FOLDER / f"{run.name}-comfyui.json"
+            path = run.report / f"{run.name}-comfyui.json"
             path.parent.mkdir(exist_ok=True)
             reproducing.write(drawing, path)
         except UsageError as error:
@@ -73,13 +70,20 @@ class Reproduce:
             return problem(UsageError(f"The run's folder cannot be written: {error.strerror or error}."))
         places = "".join(f"<li><code>{text(cut_in_the_middle(place))}</code></li>" for place in drawing.places())
         return (
-            f'<p><a class="button" href="{file_url(path)}" download="{text(path.name)}">Download {text(path.name)}</a></p>'
+            f'<p><a class="button" href="{file_url(path)}" download="{text(path.name)}">Download workflow</a></p>'
             f'<p class="quiet">Seed {drawing.seed}, strength {drawing.strength:g}. Drag the file onto ComfyUI\'s page. '
             f'It needs the Palate nodes (<code>palate comfy install</code>) and:</p><ul class="plain">{places}</ul>'
         )
 
 
-def _number(label: str, placeholder: str, least: int, most: int) -> gr.Number:
-    return gr.Number(
-        None, label=label, placeholder=placeholder, precision=0, minimum=least, maximum=most, min_width=90
-    )  # fmt: skip
+def _given(label: str, typed: str, kind: type[int] | type[float], least: int, most: int) -> float | None:
+    """The number that was typed, or None. Raises UsageError for what is none, or beyond its limits."""
+    if not typed.strip():
+        return None
+    try:
+        value = kind(typed)
+    except ValueError:
+        value = None
+    if value is None or not least <= value <= most:
+        raise UsageError(f"{label} is a number from {least} to {most}.", action="Leave it empty for the run's own.")
+    return value

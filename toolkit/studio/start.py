@@ -13,7 +13,6 @@ from toolkit.run_folder import all_runs
 from toolkit.studio import frame, reading, recipe_form, runs_markup, settings_form, start_markup, tastes
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem, run_url
-from toolkit.studio.planning import LEAST_GB
 from toolkit.studio.recipe_form import Fields
 from toolkit.studio.start_form import BESIDE, FIELDS, Parts, StartForm
 
@@ -102,9 +101,9 @@ class StartPage:
                     first.updates, label="Updates", precision=0, minimum=1, maximum=1_000_000, elem_id="updates",
                     scale=1, min_width=110,
                 )  # fmt: skip
-                self.memory = gr.Number(
-                    None, label="Plan for a card of (GB)", placeholder="this machine", minimum=LEAST_GB,
-                    elem_id="memory", scale=1, min_width=160,
+                self.card = gr.Textbox(
+                    "", label="Plan for a card of (GB)", placeholder="this machine", max_length=20, elem_id="card",
+                    scale=1, min_width=160,
                 )  # fmt: skip
             parts["plan"] = frame.html("", elem_id="plan")
             parts["fit"] = gr.Button("Apply these settings", visible=False, elem_id="apply", scale=0, min_width=200)
@@ -149,7 +148,7 @@ class StartPage:
         latest: dict[str, Any] = {"outputs": outputs, "trigger_mode": "always_last", **frame.QUIET}
         once: dict[str, Any] = {"outputs": outputs, **frame.QUIET}
         look: dict[str, Any] = {
-            "fn": self.look, "inputs": [self.yaml, self.memory], "outputs": [self.timer, *outputs],
+            "fn": self.look, "inputs": [self.yaml, self.card], "outputs": [self.timer, *outputs],
             "trigger_mode": "always_last", **frame.QUIET,
         }  # fmt: skip
 
@@ -166,12 +165,12 @@ class StartPage:
         parts["library"].input(self.pick, [self.yaml, self.everything, parts["library"], *fields], **once).then(**look)
         parts["budget"].input(self.spend, [self.yaml, self.everything, parts["budget"], *fields], **once).then(**look)
         parts["settings"].input(self.put, [self.yaml, self.everything], **once).then(**look)
-        parts["fit"].click(self.apply, [self.yaml, self.everything, self.memory], **once).then(**look)
+        parts["fit"].click(self.apply, [self.yaml, self.everything, self.card], **once).then(**look)
         self.ready.input(self.open, [self.ready, self.everything], **once).then(**look)
         self.yaml.input(self.read, [self.yaml, self.everything], **latest)
-        for part in (self.yaml, self.memory):
+        for part in (self.yaml, self.card):
             part.blur(**look)
-        self.memory.submit(**look)
+        self.card.submit(**look)
         self.timer.tick(**look)
         self._pages.load(
             self.load, None, [self.ticket, self.recent, self.hint, *outputs], **frame.QUIET
@@ -239,13 +238,13 @@ class StartPage:
         section, setting, typed = (str(getattr(event, name, "")) for name in ("section", "setting", "typed"))
         return self._sent(self._form.put(content, section, setting, typed, everything=everything))
 
-    def apply(self, content: str, everything: bool, memory: float | None) -> list[Any]:
+    def apply(self, content: str, everything: bool, card: str) -> list[Any]:
         """Take the settings that make it fit."""
-        return self._sent(self._form.fit(content, memory, everything=everything))
+        return self._sent(self._form.fit(content, card, everything=everything))
 
-    def look(self, content: str, memory: float | None) -> list[Any]:
+    def look(self, content: str, card: str) -> list[Any]:
         """What takes time; the timer asks again while something is to come."""
-        parts, is_coming = self._form.look(content, memory)
+        parts, is_coming = self._form.look(content, card)
         return [gr.Timer(active=is_coming), *self._sent(parts)]
 
     def start(self, content: str, seen: list[object], ticket: str, *typed: Any) -> tuple[str, str, str]:

@@ -82,18 +82,18 @@ class StartForm:
             return {"settings": settings_form.drawn(content, Wrong(section, setting, typed[:200], error))}
         return {"yaml": changed, **self.read(changed, everything=everything)}
 
-    def fit(self, content: str, memory: float | None, *, everything: bool = False) -> Parts:
+    def fit(self, content: str, card: str, *, everything: bool = False) -> Parts:
         """The settings that make it fit, into the YAML."""
         try:
-            changed = recipe_form.put(content, self._planning.needs(content, memory).settings)
+            changed = recipe_form.put(content, self._planning.needs(content, card).settings)
         except UsageError as error:
             return {"trouble": problem(error)}
         return {"yaml": changed, **self.read(changed, everything=everything)}
 
-    def look(self, content: str, memory: float | None) -> tuple[Parts, bool]:
+    def look(self, content: str, card: str) -> tuple[Parts, bool]:
         """What takes time, as far as it is known, and whether more is to come."""
         separation, is_measured = separating.drawn(self._scorer, content, ask=True)
-        needs = self._planning.needs(content, memory)
+        needs = self._planning.needs(content, card)
         parts: Parts = {"separation": separation, "plan": needs.drawn, "fit": bool(needs.settings)}
         is_looked_at = False
         try:
