@@ -129,10 +129,11 @@ def fields(content: str) -> Fields:
 def fill(content: str, wanted: Fields) -> str:
     """The YAML with the fields' values in it; everything else that was typed stays. Raises UsageError.
 
-    A method that does not learn from the wanted taste gives way to the recommended one.
+    With another taste comes its recommended method, unless one that learns from it was chosen along with it.
     """
     tree, shown = _load(content), fields(content)
-    if wanted.method not in tastes.all_methods(wanted.taste) and wanted.taste != shown.taste:
+    is_chosen = wanted.method != shown.method and wanted.method in tastes.all_methods(wanted.taste)
+    if wanted.taste != shown.taste and not is_chosen:
         wanted = replace(wanted, method=tastes.recommended(wanted.taste))
     before = ready(shown.base, shown.method, shown.taste)
     if (wanted.base, wanted.method, wanted.taste) != (shown.base, shown.method, shown.taste):

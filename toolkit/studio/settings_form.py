@@ -145,7 +145,7 @@ def _written(value: Any) -> str:
 def _range(schema: Mapping[str, Any]) -> str:
     """`At least 0, at most 1. Default 0.5.`"""
     plain = _plain(schema)
-    limits = ", ".join(f"{word} {plain[name]:g}" for name, word in LIMITS.items() if name in plain)
+    limits = ", ".join(f"{word} {plain[name]:,.10g}" for name, word in LIMITS.items() if name in plain)
     default = schema.get("default")
     ending = f"Default {_written(default)}." if default not in (None, "") else ""
     return f"{limits[:1].upper()}{limits[1:]}. {ending}".strip() if limits else ending

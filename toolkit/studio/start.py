@@ -79,14 +79,13 @@ class StartPage:
             )  # fmt: skip
             parts["separation"] = frame.html(start_markup.measuring(), elem_id="separation")
             parts["pictures"] = frame.html(start_markup.pictures(first))
-            with gr.Row(elem_classes="methods"):
-                shown = [(recipe_form.label("methods", name), name) for name in tastes.methods(first.taste)]
-                parts["method"] = gr.Radio(
-                    shown, value=first.method, label="Method", info="The first is the one to begin with.",
-                    elem_classes="chips", elem_id="method", scale=3,
-                )  # fmt: skip
-                self.everything = gr.Checkbox(False, label="More methods", elem_id="more", scale=0, min_width=150)
+            shown = [(recipe_form.label("methods", name), name) for name in tastes.methods(first.taste)]
+            parts["method"] = gr.Radio(
+                shown, value=first.method, label="Method", info="The first is the one to begin with.",
+                elem_classes="chips", elem_id="method",
+            )  # fmt: skip
             parts["about"] = frame.html(start_markup.chosen_method(first.method))
+            self.everything = gr.Checkbox(False, label="More methods", elem_id="more")
 
     def _draw_needs(self) -> None:
         first, parts = self._first, self._parts
