@@ -12,6 +12,7 @@ from toolkit import pairs, plan
 from toolkit.aside import Aside
 from toolkit.errors import PalateError, UsageError
 from toolkit.pairs import Findings
+from toolkit.recipe import Recipe
 from toolkit.studio import plan_markup, recipe_form, tastes
 from toolkit.studio.markup import problem
 
@@ -49,8 +50,7 @@ class Planning:
             checked = recipe_form.supposed(content)
         except UsageError:
             return Planned(plan_markup.not_yet())
-        same = checked.model_copy(update={"name": "plan", "words": checked.words[:1] and checked.words})
-        key = (same.to_yaml(), memory)
+        key = (_what_counts(checked).to_yaml(), memory)
         found = self._plans.glance((*key, False))
         if found is None:
             return Planned(plan_markup.working(), is_coming=True)
@@ -83,6 +83,16 @@ class Planning:
         if found is None:
             return plan_markup.reading(), True
         return (problem(found) if isinstance(found, PalateError) else plan_markup.holds(found, taste)), False
+
+
+def _what_counts(checked: Recipe) -> Recipe:
+    """The recipe without what no plan depends on: its name, its seed, and which words they are."""
+    words = tuple(
+        pair.model_copy(update={"positive": f"more {at}", "negative": f"less {at}"})
+        for at, pair in enumerate(checked.words)
+    )
+    training = checked.training.model_copy(update={"seed": 0})
+    return checked.model_copy(update={"name": "plan", "words": words, "training": training})
 
 
 def _stamp(place: str) -> tuple[int, ...]:
