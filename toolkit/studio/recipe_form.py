@@ -70,7 +70,7 @@ def ready(base: str, method: str, taste: str = tastes.WORDS) -> Tree:
     """The ready recipe of that base, method and taste, or the bare choice where none ships."""
     fitting = [tree for tree in _ready() if (_name(tree.get("base")), _name(tree.get("method"))) == (base, method)]
     found = next((tree for tree in fitting if _taste(tree) == taste), next(iter(fitting), None))
-    tree = copy.deepcopy(found) if found else {"base": base, "method": method}
+    tree: Tree = copy.deepcopy(found) if found else {"base": base, "method": method}
     if needed := tastes.source(taste, method):
         given = tree["method"] if isinstance(tree["method"], dict) else {"name": method}
         tree["method"] = {**needed, **given} if _taste(tree) == taste else {**given, **needed}
