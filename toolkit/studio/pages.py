@@ -15,9 +15,11 @@ from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
 from toolkit.studio.looking import Looking
 from toolkit.studio.markup import asset
+from toolkit.studio.planning import Planning
 from toolkit.studio.run import RunPage
 from toolkit.studio.runs import RunsPage
 from toolkit.studio.start import StartPage
+from toolkit.studio.start_form import StartForm
 from toolkit.studio.system import SystemPage
 from toolkit.studio.words import WordsPage
 from toolkit.system import CheckUps
@@ -32,7 +34,7 @@ def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
     launcher.open_session()
     looking = Looking(root, scorer)
     with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
-        StartPage(pages, launcher, scorer, looking.favourites)
+        StartPage(pages, launcher, StartForm(scorer, looking.favourites, Planning(root)))
     with pages.route("Words", "words"):
         WordsPage(pages, looking)
     with pages.route("Runs", "runs"):

@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolkit import words
-from toolkit.studio import examples, recipe_form
+from toolkit.studio import examples, recipe_form, tastes
 from toolkit.studio.markup import notice, run_url, sign, text
 from toolkit.studio.recipe_form import Fields
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
+
+STEPS = ("Base", "Taste", "Check", "Go")
+
+
+def head() -> str:
+    """Title and the numbered line, whose parts lead to their cards."""
+    steps = "".join(f'<li><a href="#step-{at}"><b>{at}</b> {name}</a></li>' for at, name in enumerate(STEPS, 1))
+    return (
+        '<h1>Teach a taste</h1><p class="lead">A base, a taste, a look at what it needs. Then you hold a LoRA.</p>'
+        f'<nav aria-label="Steps"><ol class="walk">{steps}</ol></nav>'
+    )
+
+
+def taste(name: str) -> str:
+    """What that kind of taste is, and what the words are for where pictures teach."""
+    words_too = "" if name == tastes.WORDS else " Words are optional here: the checks then measure that direction too."
+    return f'<p class="quiet">{text(tastes.TASTES[name].about + words_too)}</p>'
 
 
 def pictures(fields: Fields) -> str:
