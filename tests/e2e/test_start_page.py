@@ -52,8 +52,8 @@ def written(page: Page) -> Any:
     return yaml.safe_load("\n".join(page.locator("#yaml .cm-line").all_inner_texts()))
 
 
-def test_pairs_from_a_folder_become_a_planned_run_and_a_workflow(
-    studio: Any, open_page: Callable[..., Page], errors: list[str], tmp_path: Path, screenshots: Callable[..., None]
+def test_pairs_are_counted_settings_checked_and_a_plan_that_does_not_fit_is_mended(
+    studio: Any, open_page: Callable[..., Page], errors: list[str], tmp_path: Path
 ) -> None:
     pairs = make_pairs(tmp_path / "mine", 4)
     page = open_page()
@@ -95,8 +95,18 @@ def test_pairs_from_a_folder_become_a_planned_run_and_a_workflow(
     assert written(page)["training"] | {"updates": 2, "seed": 77, "batch_size": 1} == written(page)["training"]
     expect(page.locator("#plan")).to_contain_text("It fits", timeout=LONG)
 
-    type_recipe(page, tiny(tmp_path, pairs, batch_size=2))
-    expect(page.locator("#yaml")).to_contain_text("batch_size: 2")
+    assert errors == []
+
+
+def test_pairs_train_a_lora_and_its_workflow_has_the_runs_seed(
+    studio: Any, open_page: Callable[..., Page], errors: list[str], tmp_path: Path, screenshots: Callable[..., None]
+) -> None:
+    page = open_page()
+    page.goto(studio.url)
+    page.get_by_text("All settings").click()
+    type_recipe(page, tiny(tmp_path, make_pairs(tmp_path / "mine", 4), batch_size=2))
+    expect(page.get_by_role("spinbutton", name="Updates")).to_have_value("2")
+    expect(page.get_by_label("Better and worse pairs")).to_be_checked()
     page.locator("#start").click()
     page.wait_for_url("**/run?run=tiny-dpo")
     expect(page.locator("#reproduce")).to_be_hidden()
