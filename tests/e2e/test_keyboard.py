@@ -46,10 +46,12 @@ def test_from_a_pair_to_before_and_after_without_a_mouse(
     page = open_page()
     page.goto(studio.url)
     expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
+    expect(page.locator("#separation")).to_contain_text("tells them apart: ", timeout=LONG)  # all is drawn
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     tab_to(page, "#library input")
     page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Less like")).to_have_value("flat icon")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("More like")).to_have_value("line art")
 
