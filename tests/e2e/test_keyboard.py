@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from e2e.test_browser import LONG, tiny_recipe
 from playwright.sync_api import Page, expect
-from real_studio import Studio
+from real_studio import LONG, Studio, tiny_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e.test_browser import LONG, start_run, tiny_recipe
 from playwright.sync_api import Page, expect
-from real_studio import Studio
+from real_studio import LONG, Studio, start_run, tiny_recipe
 
 from toolkit import launch, recipe
 from toolkit.run_folder import DONE, RunFolder

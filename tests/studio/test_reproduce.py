@@ -50,8 +50,8 @@ def test_what_is_typed_goes_into_the_workflow(run: RunFolder) -> None:
     drawn = made(run, HOSTILE, "7", "5", "-0.5", True)
     assert "<script" not in drawn
     assert nodes(run)["KSampler"][:3] == [7, "fixed", 5]
-    prompt, _, _, strength, *_ = nodes(run)["PalateAlignedPrompt"]
-    assert (prompt, strength, nodes(run)["PalateAlignedPrompt"][-1]) == (HOSTILE, -0.5, 1.0)
+    prompt, _, _, strength, *_, word_strength, words = nodes(run)["PalateAlignedPrompt"]
+    assert (prompt, strength, word_strength, words) == (HOSTILE, -0.5, 1.0, "both")
 
 
 @pytest.mark.parametrize("typed", [("x", "", ""), ("-1", "", ""), ("", "0", ""), ("", "", "9"), ("", "", "nan")])
