@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from playwright.sync_api import expect
 
 from toolkit import launch
 from toolkit.run_folder import all_runs
@@ -25,20 +27,29 @@ CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
 ]  # fmt: skip
+LONG = 400_000  # milliseconds a tiny run or a measurement may take on a busy machine
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
 class Studio:
     """`python app.py` as a process of its own, on a free port, over one folder of runs."""
 
-    def __init__(self, runs: Path) -> None:
-        self.runs, self.port = runs, launch.free_port()
+    def __init__(self, runs: Path, *more: str) -> None:
+        self.runs, self.port, self.more = runs, launch.free_port(), more
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = (runs.parent / "studio.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        arguments = [sys.executable, str(ROOT / "app.py"), "--runs", str(self.runs), "--port", str(self.port)]
+        arguments = [
+            sys.executable,
+            str(ROOT / "app.py"),
+            "--runs",
+            str(self.runs),
+            "--port",
+            str(self.port),
+            *self.more,
+        ]
         one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads that wait for each other crawl on a busy machine
         self.process = subprocess.Popen(
             arguments, cwd=self.runs.parent, env=one_thread, stdout=self.log, stderr=self.log
@@ -131,3 +142,33 @@ def screenshots(open_page: Callable[..., Any], studio: Studio) -> Callable[..., 
                     assert widest <= WIDTHS[size][0], f"{name} is {widest} px wide on a {size}"
 
     return screenshots
+
+
+def tiny_recipe(folder: Path, name: str, updates: int) -> str:
+    """A few updates on four validation prompts: seconds, not minutes."""
+    prompts = folder / "four.txt"
+    prompts.write_text("a dog\na tiger face\na unicorn\na deer\n", encoding="utf-8")
+    tree = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
+    tree["name"] = name
+    tree["method"] |= {"rollout_steps": 4}
+    tree["prompts"] = {"validation": str(prompts)}
+    tree["training"] |= {"updates": updates, "batch_size": 2}
+    tree["validation"] |= {"every": 2, "steps": 4, "previews": 4, "patience": updates}
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+def type_recipe(page: Any, content: str) -> None:
+    page.get_by_text("All settings").click()
+    editor = page.locator("#yaml .cm-content")
+    editor.click()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.insert_text(content)
+
+
+def start_run(page: Any, studio: Studio, name: str, updates: int) -> None:
+    page.goto(studio.url)
+    expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
+    type_recipe(page, tiny_recipe(studio.runs.parent, name, updates))
+    expect(page.get_by_role("spinbutton", name="Updates")).to_have_value(str(updates))  # the field follows the YAML
+    page.locator("#start").dblclick()
+    page.wait_for_url(f"**/run?run={name}")

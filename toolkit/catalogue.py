@@ -51,6 +51,12 @@ def find(kind: str, name: str) -> Entry:
     return table[name]
 
 
+def learning_from(kind: str) -> list[str]:
+    """The methods that learn from data of that kind, because they need it or because their `source` may name it."""
+    entries = load()["methods"].values()
+    return [e.name for e in entries if kind in e.needs or (kind == "photos" and "source" in e.defaults())]
+
+
 def check_settings(kind: str, name: str, settings: dict[str, Any]) -> None:
     """Hold settings against the entry's schema. Raises UsageError naming key, limit and the nearest known key."""
     entry = find(kind, name)

@@ -110,8 +110,8 @@ class Comparisons:
 
     def find(self, name: str) -> ComparisonFolder:
         """The comparison of that name. Raises UsageError; no name leads anywhere else."""
-        folder = ComparisonFolder(self.path / name)
-        if not NAME.fullmatch(name) or not folder.request_file.is_file():
+        folder = ComparisonFolder(self.path / str(name))
+        if not NAME.fullmatch(str(name)) or not folder.request_file.is_file():
             raise UsageError(
                 "This comparison is not here any more.", action=f"The newest {KEPT} are kept. Ask for it again."
             )

@@ -72,7 +72,7 @@ def parse(content: Any, overrides: Mapping[str, Any] | None = None) -> Recipe:
         raise UsageError("A recipe is a list of `key: value` lines.", action="Start from `recipes/demo.yaml`.")
     tree = json.loads(json.dumps(dict(content), default=str))
     for key, value in (overrides or {}).items():
-        _override(tree, key, value)
+        override(tree, key, value)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -130,7 +130,7 @@ def check(recipe: Recipe) -> None:
     if recipe.data.kind and recipe.data.kind not in needs:
         raise UsageError(
             f"`{method.name}` does not learn from `data.{recipe.data.kind}`.",
-            action=f"Take it out, or choose a method that does: {', '.join(_learning_from(recipe.data.kind))}.",
+            action=f"Take it out, or choose one that does: {', '.join(catalogue.learning_from(recipe.data.kind))}.",
         )
     preference = settings.get("preference")
     if preference in ("relative", "positive") and not recipe.words:
@@ -178,16 +178,12 @@ def _missing(need: str, method: str, reward: str, base: str) -> str:
     }.get(need, f"`{method}` needs `{need}`, which neither the base `{base}` nor the reward `{reward}` gives.")
 
 
-def _learning_from(kind: str) -> list[str]:
-    entries = catalogue.load()["methods"].values()
-    return [e.name for e in entries if kind in e.needs or (kind == "photos" and "source" in e.defaults())]
-
-
 def _others(name: str) -> str:
     return ", ".join(n for n, entry in catalogue.load()["rewards"].items() if n != name and not entry.held_out)
 
 
-def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Put a value at `training.updates` or the like into a recipe that is still a tree. Raises UsageError."""
     *parents, last = dotted.split(".")
     node: dict[str, Any] = tree
     for part in parents:

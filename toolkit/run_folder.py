@@ -203,8 +203,9 @@ def is_alive(pid: int, started: float) -> bool:
 
 
 def all_runs(root: Path) -> list[RunFolder]:
-    """Every run below `root`, newest first."""
-    found = [RunFolder(path.parent) for path in root.glob("*/recipe.yaml")]
+    """Every run below `root`, newest first; as for `below`, a link to elsewhere is none."""
+    folders = [path.parent for path in root.glob("*/recipe.yaml")]
+    found = [RunFolder(path) for path in folders if NAME.fullmatch(path.name) and not path.is_symlink()]
     return sorted(found, key=lambda run: (run.recipe_file.stat().st_mtime, run.name), reverse=True)
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from playwright.sync_api import Page, expect
-from real_studio import Studio
+from real_studio import LONG, Studio, start_run, tiny_recipe, type_recipe
 from safetensors import safe_open
 
 from toolkit.run_folder import DONE, RunFolder, all_runs
@@ -21,37 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 expect.set_options(timeout=120_000)  # the machine may be busy
-LONG = 400_000  # milliseconds a tiny run or a measurement may take on a busy machine
-
-
-def tiny_recipe(folder: Path, name: str, updates: int) -> str:
-    """A few updates on four validation prompts: seconds, not minutes."""
-    prompts = folder / "four.txt"
-    prompts.write_text("a dog\na tiger face\na unicorn\na deer\n", encoding="utf-8")
-    tree = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
-    tree["name"] = name
-    tree["method"] |= {"rollout_steps": 4}
-    tree["prompts"] = {"validation": str(prompts)}
-    tree["training"] |= {"updates": updates, "batch_size": 2}
-    tree["validation"] |= {"every": 2, "steps": 4, "previews": 4, "patience": updates}
-    return yaml.safe_dump(tree, sort_keys=False)
-
-
-def type_recipe(page: Page, content: str) -> None:
-    page.get_by_text("All settings").click()
-    editor = page.locator("#yaml .cm-content")
-    editor.click()
-    page.keyboard.press("ControlOrMeta+a")
-    page.keyboard.insert_text(content)
-
-
-def start_run(page: Page, studio: Any, name: str, updates: int) -> None:
-    page.goto(studio.url)
-    expect(page.get_by_role("heading", name="Teach a taste")).to_be_visible()
-    type_recipe(page, tiny_recipe(studio.runs.parent, name, updates))
-    expect(page.get_by_role("spinbutton", name="Updates")).to_have_value(str(updates))  # the field follows the YAML
-    page.locator("#start").dblclick()
-    page.wait_for_url(f"**/run?run={name}")
 
 
 def test_from_opening_the_page_to_a_downloaded_lora(

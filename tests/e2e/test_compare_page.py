@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e.test_browser import LONG, Studio, screenshots, tiny_recipe
 from playwright.sync_api import Page, expect
+from real_studio import LONG, Studio, tiny_recipe
 
 from toolkit import launch, recipe
 from toolkit.run_folder import DONE, RunFolder
 
-pytest_plugins = ["e2e.test_browser"]  # Studio and browser
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 HOSTILE = "<script>document.title='stolen'</script> {{value}} ${value}"
@@ -42,7 +41,7 @@ def draw(page: Page, columns: int, prompts: int) -> None:
 
 
 def test_an_empty_folder_says_what_will_be_here(
-    studio: Studio, open_page: Callable[..., Page], errors: list[str], tmp_path: Path
+    studio: Studio, open_page: Callable[..., Page], errors: list[str], tmp_path: Path, screenshots: Callable[..., None]
 ) -> None:
     page = open_page()
     page.goto(f"{studio.url}/compare")
@@ -51,12 +50,17 @@ def test_an_empty_folder_says_what_will_be_here(
     expect(page.locator("#trouble")).to_contain_text("Nothing is chosen on the right.")
     page.goto(f"{studio.url}/compare?show=../../etc")
     expect(page.locator("#standing")).to_contain_text("This comparison is not here any more.")
-    screenshots(open_page, studio, tmp_path, {"compare-empty": "/compare"})
+    screenshots(tmp_path, {"compare-empty": "/compare"})
     assert errors == []
 
 
 def test_from_a_runs_own_previews_to_a_sweep_of_ones_own_prompts(
-    studio: Studio, run: RunFolder, open_page: Callable[..., Page], errors: list[str], tmp_path: Path
+    studio: Studio,
+    run: RunFolder,
+    open_page: Callable[..., Page],
+    errors: list[str],
+    tmp_path: Path,
+    screenshots: Callable[..., None],
 ) -> None:
     page = open_page()
     page.goto(f"{studio.url}/compare")
@@ -103,5 +107,5 @@ def test_from_a_runs_own_previews_to_a_sweep_of_ones_own_prompts(
     expect(page.locator("#grid thead")).to_contain_text("base + 3d render")
     page.get_by_text("Earlier comparisons").click()
     expect(page.locator("#earlier li")).not_to_have_count(0)
-    screenshots(open_page, studio, tmp_path, {"compare": page.url.removeprefix(studio.url)})
+    screenshots(tmp_path, {"compare": page.url.removeprefix(studio.url)})
     assert errors == []

@@ -22,7 +22,8 @@ PAGES = {
 }
 # What stays as it is: what people named, code, and Latin words beside Chinese.
 ENGLISH_SENTENCES = """() => {
-  const found = [], kept = 'script, style, pre, code, .cm-editor, .nav-holder, .rail, .chip, .chips label, option';
+  const kept = 'script, style, pre, code, .cm-editor, .nav-holder, .rail, .chip, .chips label, option, .setting';
+  const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     if (node.parentElement && !node.parentElement.closest(kept)) found.push(node.textContent);
@@ -48,6 +49,16 @@ def test_a_chinese_browser_reads_chinese_and_the_switch_is_remembered(
             page.wait_for_timeout(1500)
             assert page.evaluate(ENGLISH_SENTENCES) == [], path
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+
+    page.goto(studio.url)
+    page.get_by_role("button", name="全部设置").click()
+    page.evaluate("window.isSamePage = true")
+    page.locator("#yaml .cm-content").click()  # CodeMirror names the editor's own language there
+    page.keyboard.type(" ")
+    expect(page.locator("#yaml .cm-content")).to_be_focused()
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.isSamePage") is True
+    assert not any(cookie["name"] == "palate_language" for cookie in page.context.cookies())
 
     page.goto(f"{studio.url}/run?run=taste")
     expect(page.get_by_text("已完成 20 / 20 步。保留最佳检查点：第 20 步。")).to_be_visible()

@@ -42,6 +42,7 @@ def test_only_page_files_know_gradio() -> None:
                 known.add(path.name)
     assert known == {
         "theme.py", "frame.py", "pages.py", "start.py", "run.py", "runs.py", "words.py", "system.py", "compare.py",
+        "reproduce.py",
     }  # fmt: skip
 
 

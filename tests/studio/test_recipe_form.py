@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 import yaml
@@ -62,7 +62,7 @@ def test_several_pairs_in_the_yaml_stay_when_another_field_changes() -> None:
 def test_of_form_and_yaml_the_one_that_changed_counts() -> None:
     first = recipe_form.first()
     fields = recipe_form.fields(first)
-    seen = [fields.positive, fields.negative, fields.base, fields.method, fields.updates]
+    seen = list(astuple(fields))
     changed = replace(fields, updates=7)
     assert recipe_form.fields(recipe_form.reconcile(first, changed, seen)).updates == 7
     newer = recipe_form.fill(first, replace(fields, updates=9))

@@ -15,12 +15,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
+from starlette.testclient import TestClient
 
-from toolkit import catalogue, demo_pictures
+from toolkit import catalogue, demo_pictures, pairs
 from toolkit.comparison_folder import Comparisons
 from toolkit.errors import UsageError
 from toolkit.run_folder import FAILED, INTERRUPTED, PAUSED, QUEUED, RUNNING, RunFolder
-from toolkit.studio import comparing, pages, reading, recipe_form, run_markup, runs_markup, speech, start_markup
+from toolkit.studio import (
+    comparing,
+    pages,
+    plan_markup,
+    reading,
+    recipe_form,
+    run_markup,
+    runs_markup,
+    settings_form,
+    speech,
+    start_markup,
+    tastes,
+)  # fmt: skip
 from toolkit.studio.compare import ComparePage
 from toolkit.studio.launching import Launcher
 from toolkit.studio.listening import wanted
@@ -188,7 +201,7 @@ PLAIN = (
     "taste", "base", "demo", "English", "warning", "palate doctor",
 )  # fmt: skip
 KEPT = sorted({*LABELS - sentences(), *WORDS, *PROMPTS, *PLAIN, *demo_pictures.subjects(), *subjects()}, key=len)
-FILES = r"`[^`]*`|[\w-]+\.(?:yaml|jsonl?|txt|log|safetensors|png)|/\S+"
+FILES = r"`[^`]*`|[\w/-]*\.(?:yaml|jsonl?|txt|log|safetensors|png|parquet|md)|/\S+"
 NAMES = re.compile("|".join((FILES, *map(re.escape, reversed(KEPT)))))
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 
@@ -246,14 +259,71 @@ def test_lists_and_comparisons_are_shown_in_chinese(make_run: MakeRun) -> None:
     assert left(start_markup.queued("taste", 2) + start_markup.measuring() + start_markup.not_yet()) == []
 
 
+PLAN = {
+    "phases": {"load": 3e9, "reward": 9e9}, "needed_bytes": 10e9,
+    "device": {"memory_bytes": 8e9, "fits": False},
+    "time": {"seconds": 2e5, "seconds_per_update": 90.0, "basis": "this CPU, a matrix product measured here just now"},
+    "disk": {"run": 2e9, "weights": 30e9, "free": 50e9}, "fit": None,
+}  # fmt: skip
+FIT = {
+    "changes": ["batch 1 with 4 accumulated", "nf4 weights"], "settings": {"base.offload": True}, "needed_bytes": 7e9,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("zh")
+def test_what_a_recipe_needs_is_told_in_chinese() -> None:
+    device = {"memory_bytes": 8e9, "fits": True}
+    plans = [
+        PLAN,
+        PLAN | {"fit": FIT},
+        PLAN | {"device": device},
+        PLAN | {"device": {"memory_bytes": None, "fits": None}},
+    ]
+    drawn = [plan_markup.plan(found) for found in plans] + [plan_markup.plan(PLAN, is_searching=True)]
+    drawn += [plan_markup.working(), plan_markup.not_yet(), plan_markup.no_such_card(1), plan_markup.reading()]
+    drawn += [plan_markup.no_folder(kind) for kind in pairs.KINDS]
+    assert [left(part.replace(" CPU", "").replace("this", "")) for part in drawn] == [[]] * len(drawn)
+    assert "装不下；改用以下设置就可以：批大小 1，累积 4 次, nf4 权重。" in drawn[1]
+
+
+@pytest.mark.usefixtures("zh")
+@pytest.mark.parametrize("reason", pairs.ADVICE)
+def test_why_an_entry_is_dropped_is_told_in_chinese(reason: str) -> None:
+    drawn = plan_markup.holds(pairs.Findings((), {reason: ("1.png",)}), "pairs")
+    assert left(drawn.replace("NAME", "")) == []
+
+
+@pytest.mark.usefixtures("zh")
+def test_a_folder_that_cannot_be_read_is_told_in_chinese(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for kind in pairs.KINDS:
+        for place in ("none", "empty"):
+            with pytest.raises(UsageError) as refusal:
+                pairs.read(kind, tmp_path / place)
+            drawn = problem(refusal.value).replace(f"（{kind}）", "")
+            assert left(drawn) == [], refusal.value
+
+
+@pytest.mark.usefixtures("zh")
+def test_each_taste_and_each_group_of_settings_is_named_in_chinese() -> None:
+    for name, taste in tastes.TASTES.items():
+        assert left(start_markup.taste(name) + speech.say(taste.label)) == []
+        assert left(speech.say(taste.folder)) == []
+    drawn = settings_form.drawn(recipe_form.first())
+    for title in re.findall(r"<summary>(.*?)</summary>", drawn):
+        assert left(title) == [], title
+    assert "不小于" in drawn
+    for typed in ("x", "1.5"):
+        with pytest.raises(UsageError) as refusal:
+            settings_form.put(recipe_form.first(), "lora", "rank", typed)
+        assert left(problem(refusal.value)) == []
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The app as it is launched."""
-    built = pages.build(tmp_path_factory.mktemp("runs"))
-    _, url, _ = built.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs=pages.APP, **pages.look())
-    with httpx.Client(base_url=url, timeout=60) as client:
+    """The app as it is served."""
+    with TestClient(pages.served(tmp_path_factory.mktemp("runs"))) as client:
         yield client
-    built.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/words", "/runs", "/run", "/compare", "/system"])
@@ -281,9 +351,10 @@ def test_no_built_label_stays_english(client: httpx.Client, path: str) -> None:
             continue
         props = component["props"]
         shown = [props.get(name) for name in ("label", "info", "placeholder")]
-        if component["type"] in ("button", "html"):
+        if component["type"] in ("button", "html") and props.get("elem_id") != "settings":
             shown.append(props.get("value"))
-        shown += [label for label, _ in props.get("choices") or () if component["props"].get("elem_id") != "method"]
+        if props.get("elem_id") not in ("method", "ready"):  # names
+            shown += [label for label, _ in props.get("choices") or ()]
         for text in shown:
             if isinstance(text, str) and component["type"] not in ("code", "navbar", "column", "row", "form"):
                 assert left(text) == [], component

@@ -139,3 +139,12 @@ def test_the_root_can_be_set_for_all_commands(monkeypatch: pytest.MonkeyPatch) -
     assert run_folder.default_root() == Path("elsewhere")
     monkeypatch.delenv("PALATE_RUNS")
     assert run_folder.default_root() == Path("runs")
+
+
+def test_links_and_odd_names_are_no_runs(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    for folder in (root / "run", root / "<odd>", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text("name: run")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    assert [run.name for run in run_folder.all_runs(root)] == ["run"]

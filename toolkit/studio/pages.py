@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from toolkit.comparison_folder import Comparisons
@@ -16,9 +18,11 @@ from toolkit.studio.launching import Launcher
 from toolkit.studio.listening import Listening
 from toolkit.studio.looking import Looking
 from toolkit.studio.markup import asset
+from toolkit.studio.planning import Planning
 from toolkit.studio.run import RunPage
 from toolkit.studio.runs import RunsPage
 from toolkit.studio.start import StartPage
+from toolkit.studio.start_form import StartForm
 from toolkit.studio.system import SystemPage
 from toolkit.studio.words import WordsPage
 from toolkit.system import CheckUps
@@ -35,7 +39,7 @@ def build(root: Path, scorer: WordScorer | None = None) -> gr.Blocks:
     looking = Looking(root, scorer)
     with speech.unspoken():
         with gr.Blocks(title="Palate", analytics_enabled=False) as pages:
-            StartPage(pages, launcher, scorer, looking.favourites)
+            StartPage(pages, launcher, StartForm(scorer, looking.favourites, Planning(root)))
         with pages.route("Words", "words"):
             WordsPage(pages, looking)
         with pages.route("Runs", "runs"):
@@ -65,3 +69,23 @@ def _words() -> str:
     with speech.unspoken():
         said = {sentence: speech.say(sentence) for sentence in speech.script_sentences()}
     return f"window.palateWords = {json.dumps(said, ensure_ascii=False)};"
+
+
+def served(root: Path, auth: tuple[str, str] | None = None) -> FastAPI:
+    """The pages as a web app. auth: the name and password that it asks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")  # said although it is not asked for
+        return gr.mount_gradio_app(
+            FastAPI(openapi_url=None),
+            build(root),
+            path="/",
+            app_kwargs={"openapi_url": None, **APP},
+            auth=auth,
+            allowed_paths=[str(root)],
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=1,
+            **look(),
+        )

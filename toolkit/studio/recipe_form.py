@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
@@ -12,12 +13,14 @@ from typing import Any
 
 import yaml
 
-from toolkit import catalogue, recipe
+from toolkit import catalogue, pairs, recipe
 from toolkit.errors import UsageError
 from toolkit.recipe import Recipe
+from toolkit.studio import tastes
 from toolkit.studio.speech import phrase, say
 
 Tree = dict[str, Any]
+DEEPEST = 20  # levels of a recipe's values
 DEFAULT_METHOD, DEFAULT_BASE = "srpo", "demo"
 BUDGETS = {phrase("A look"): 20, phrase("Short"): 50, phrase("Full"): 100}
 METHOD_LABELS = {
@@ -43,32 +46,45 @@ REWARD_LABELS = {
 
 @dataclass(frozen=True)
 class Fields:
-    """What the form shows beside the YAML."""
+    """What the form shows beside the YAML. folder: where the pictures lie, for a taste that comes with some."""
 
+    taste: str
     positive: str
     negative: str
+    folder: str
     base: str
     method: str
     updates: int
 
 
 @cache
+def shipped() -> Mapping[str, str]:
+    """name → text of the recipes that ship, sorted: the plain one of a base and method before its variants."""
+    found = {e.name.removesuffix(".yaml"): e for e in files("recipes").iterdir() if e.name.endswith(".yaml")}
+    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found)}
+
+
+@cache
 def _ready() -> tuple[Tree, ...]:
-    """The recipes that ship, in the order of their names: the plain one of a base and method before its variants."""
-    shipped = (entry for entry in files("recipes").iterdir() if entry.name.endswith(".yaml"))
-    found = [
-        yaml.safe_load(entry.read_text(encoding="utf-8"))
-        for entry in sorted(shipped, key=lambda entry: entry.name.removesuffix(".yaml"))
-    ]
-    return tuple(found)
+    return tuple(yaml.safe_load(content) for content in shipped().values())
 
 
-def ready(base: str, method: str) -> Tree:
-    """The ready recipe of that base and method, or the bare choice where none ships."""
-    for tree in _ready():
-        if (_name(tree.get("base")), _name(tree.get("method"))) == (base, method):
-            return dict(tree)
-    return {"base": base, "method": method}
+def ready(base: str, method: str, taste: str = tastes.WORDS) -> Tree:
+    """The ready recipe of that base, method and taste, or the bare choice where none ships."""
+    fitting = [tree for tree in _ready() if (_name(tree.get("base")), _name(tree.get("method"))) == (base, method)]
+    found = next((tree for tree in fitting if _taste(tree) == taste), next(iter(fitting), None))
+    tree: Tree = copy.deepcopy(found) if found else {"base": base, "method": method}
+    if needed := tastes.source(taste, method):
+        given = tree["method"] if isinstance(tree["method"], dict) else {"name": method}
+        tree["method"] = {**needed, **given} if _taste(tree) == taste else {**given, **needed}
+    return tree
+
+
+def opened(name: str) -> str:
+    """The text of a recipe that ships. Raises UsageError for another name."""
+    if name not in shipped():
+        raise UsageError(say("There is no ready recipe “{name}”.", name=name), action=say("Choose one from the list."))
+    return shipped()[name]
 
 
 def first() -> str:
@@ -101,7 +117,10 @@ def fields(content: str) -> Fields:
     pair = pair if isinstance(pair, Mapping) else {}
     training = tree.get("training")
     updates = training.get("updates") if isinstance(training, Mapping) else None
+    taste, data = _taste(tree), tree.get("data")
     return Fields(
+        taste=taste,
+        folder=str(data.get(taste) or "") if isinstance(data, Mapping) else "",
         positive=str(pair.get("positive") or ""),
         negative=str(pair.get("negative") or ""),
         base=_name(tree.get("base")) or DEFAULT_BASE,
@@ -111,25 +130,79 @@ def fields(content: str) -> Fields:
 
 
 def fill(content: str, wanted: Fields) -> str:
-    """The YAML with the fields' values in it; everything else that was typed stays. Raises UsageError."""
+    """The YAML with the fields' values in it; everything else that was typed stays. Raises UsageError.
+
+    With another taste comes its recommended method, unless one that learns from it was chosen along with it.
+    """
     tree, shown = _load(content), fields(content)
-    if (wanted.base, wanted.method) != (shown.base, shown.method):
-        old, tree = tree, ready(wanted.base, wanted.method)
-        typed = {key: value for key, value in old.items() if value != ready(shown.base, shown.method).get(key)}
-        tree |= {key: value for key, value in typed.items() if key not in ("base", "method")}
-    if (wanted.positive, wanted.negative) != (shown.positive, shown.negative) or "words" not in tree:
-        tree["words"] = {"positive": wanted.positive, "negative": wanted.negative}
+    is_chosen = wanted.method != shown.method and wanted.method in tastes.all_methods(wanted.taste)
+    if wanted.taste != shown.taste and not is_chosen:
+        wanted = replace(wanted, method=tastes.recommended(wanted.taste))
+    before = ready(shown.base, shown.method, shown.taste)
+    if (wanted.base, wanted.method, wanted.taste) != (shown.base, shown.method, shown.taste):
+        typed = {key: value for key, value in tree.items() if value != before.get(key)}
+        data = tree.get("data")
+        tree = ready(wanted.base, wanted.method, wanted.taste)
+        tree |= {key: value for key, value in typed.items() if key not in ("base", "method", "data")}
+        tree |= {"data": data} if isinstance(data, Mapping) and wanted.taste == shown.taste else {}
+    _fill_words(tree, wanted, shown)
+    _fill_data(tree, wanted)
     training = tree.get("training")
     tree["training"] = {**(training if isinstance(training, Mapping) else {}), "updates": wanted.updates}
-    if tree.get("name") in (None, _slug(shown), ready(shown.base, shown.method).get("name")):
+    if tree.get("name") in (None, _slug(shown), before.get("name"), ready(wanted.base, wanted.method).get("name")):
         tree = {"name": _slug(wanted), **{key: value for key, value in tree.items() if key != "name"}}
     return _dump(tree)
 
 
+def _fill_words(tree: Tree, wanted: Fields, shown: Fields) -> None:
+    is_new = (wanted.positive, wanted.negative) != (shown.positive, shown.negative)
+    if not wanted.positive and not wanted.negative and wanted.taste != tastes.WORDS:
+        tree.pop("words", None)
+    elif is_new or "words" not in tree:
+        tree["words"] = {"positive": wanted.positive, "negative": wanted.negative}
+
+
+def _fill_data(tree: Tree, wanted: Fields) -> None:
+    given = tree.pop("data", None)
+    if wanted.taste != tastes.WORDS:
+        others = given if isinstance(given, Mapping) else {}
+        kept = {key: value for key, value in others.items() if key not in pairs.KINDS}
+        tree["data"] = {wanted.taste: wanted.folder, **kept}
+
+
+def put(content: str, settings: Mapping[str, Any]) -> str:
+    """The YAML with dotted settings such as `training.batch_size` in it. Raises UsageError."""
+    tree = _load(content)
+    for key, value in settings.items():
+        recipe.override(tree, key, value)
+    return _dump(tree)
+
+
+def take_out(content: str, section: str, setting: str) -> str:
+    """The YAML without that setting, which then has its default. Raises UsageError."""
+    tree = _load(content)
+    if isinstance(given := tree.get(section), dict):
+        given.pop(setting, None)
+    return _dump(tree)
+
+
+def settings(content: str, section: str) -> Mapping[str, Any]:
+    """What the YAML says in a section, without the name in it. Raises UsageError when it is no recipe at all."""
+    given = _load(content).get(section)
+    return {key: value for key, value in given.items() if key != "name"} if isinstance(given, Mapping) else {}
+
+
+def supposed(content: str) -> Recipe:
+    """The checked recipe, as if the folder of pictures that is still missing were there. Raises UsageError."""
+    shown = fields(content)
+    is_missing = shown.taste != tastes.WORDS and not shown.folder
+    return parse(put(content, {f"data.{shown.taste}": "."}) if is_missing else content)
+
+
 def trouble(content: str) -> UsageError | None:
-    """What is wrong with this YAML, if anything."""
+    """What is wrong with this YAML, if anything; a folder that is still missing is not."""
     try:
-        parse(content)
+        supposed(content)
     except UsageError as error:
         return error
     return None
@@ -168,7 +241,9 @@ def summary(kind: str, name: str) -> str:
 
 
 def _load(content: str) -> Tree:
+    content = str(content or "")
     try:
+        _check_shape(content)
         tree = yaml.safe_load(content)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -176,13 +251,24 @@ def _load(content: str) -> Tree:
             say("The YAML cannot be read at line {line}: {problem}.", line=line, problem=error.problem),
             action=say("Check that line's indentation and colons."),
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise UsageError(
             say("The YAML cannot be read."), cause=str(error), action=say("Check it for odd characters.")
         ) from error
     if not isinstance(tree, dict):
         raise UsageError(say("A recipe is a list of `key: value` lines."), action=say("Start from the ready one."))
     return tree
+
+
+def _check_shape(content: str) -> None:
+    """A few lines can stand for gigabytes, or for hours of reading. Raises UsageError."""
+    depth = 0
+    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise UsageError(
+                say("A recipe has no references and no deep nests."), action=say("Write `*…` out in full.")
+            )
 
 
 def _dump(tree: Tree) -> str:
@@ -194,8 +280,15 @@ def _name(section: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _taste(tree: Mapping[str, Any]) -> str:
+    data, method = tree.get("data"), tree.get("method")
+    given = data if isinstance(data, Mapping) else {}
+    return tastes.of(_name(method) or DEFAULT_METHOD, method if isinstance(method, Mapping) else {}, given)
+
+
 def _slug(content: Fields) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", content.positive.casefold()).strip("-")[:40].strip("-") or "my-taste"
+    about = content.positive or Path(content.folder).name
+    words = re.sub(r"[^a-z0-9]+", "-", about.casefold()).strip("-")[:40].strip("-") or "my-taste"
     return words if content.method == DEFAULT_METHOD else f"{words}-{content.method.replace('_', '-')}"
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from toolkit.errors import UsageError
 from toolkit.run_folder import SAMPLE, SAVE
-from toolkit.studio import before_after, frame, reading, run_markup, run_pictures, run_plots
+from toolkit.studio import before_after, frame, reading, reproduce, run_markup, run_pictures, run_plots
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.reading import View
@@ -59,6 +59,7 @@ class RunPage:
                 self.trouble = frame.html("", elem_classes="trouble")
                 parts["asked"] = frame.html("", elem_id="asked")
                 parts["download"] = frame.html("", elem_id="download")
+                self.reproduce = reproduce.Reproduce(self._launcher.root)
                 with gr.Row(elem_classes="run-buttons"):
                     self.wishes = {
                         wish: gr.Button(say(label), visible=False, elem_id=wish, scale=0, min_width=110)
@@ -90,7 +91,15 @@ class RunPage:
         self.timer = gr.Timer(frame.TICK_SECONDS)
 
     def _wire(self) -> None:
-        outputs = [*self.parts.values(), self.stop, *self.wishes.values(), self.confirm, self.resume, self.drawn]
+        outputs = [
+            *self.parts.values(),
+            self.stop,
+            *self.wishes.values(),
+            self.confirm,
+            self.resume,
+            self.reproduce.fold,
+            self.drawn,
+        ]
         name = gr.Textbox(visible=False)  # filled from the address by each event's script
         by_name: dict[str, Any] = {"inputs": [name], "js": f"() => [{frame.RUN_IN_URL}]", **frame.QUIET}
         self._pages.load(self.load, outputs=outputs, **by_name)
@@ -124,6 +133,7 @@ class RunPage:
                 "resume": False,
                 "resume_first": False,
                 "resume_word": say("Resume"),
+                "reproduce": False,
             }
             return self._changed(dict.fromkeys(PARTS, "") | missing, drawn, ("missing", name))
         stamp = reading.signature(run)
@@ -135,6 +145,7 @@ class RunPage:
         content["resume"] = view.can_resume
         content["resume_first"] = not view.lora_files  # one main action a page
         content["resume_word"] = say("Start next") if view.is_waiting else say("Resume")
+        content["reproduce"] = reproduce.is_possible(view)
         return self._changed(content, drawn, stamp)
 
     def _changed(self, content: dict[str, Any], drawn: dict[str, Any], stamp: tuple[object, ...]) -> list[Any]:
@@ -149,7 +160,8 @@ class RunPage:
         resume: Any = gr.skip()
         if "resume" in new:
             resume = gr.update(visible=content["resume"], variant=variant, value=content["resume_word"])
-        return [*html, *stop, confirm, resume, {**kept, "stamp": stamp}]
+        again = gr.update(visible=content["reproduce"]) if "reproduce" in new else gr.skip()
+        return [*html, *stop, confirm, resume, again, {**kept, "stamp": stamp}]
 
     def ask(self, name: str) -> tuple[Any, str]:
         """Before stopping: what will be kept."""

@@ -1,4 +1,4 @@
-"""The Start page: a word pair, a base, a method, a budget, and the recipe they make."""
+"""The Start page: a base, a taste, what it needs, and the recipe they make; four cards, and none has to be opened."""
 
 from __future__ import annotations
 
@@ -8,230 +8,271 @@ from typing import Any
 
 import gradio as gr
 
-from toolkit import words
 from toolkit.errors import UsageError
-from toolkit.favourites import Favourites
 from toolkit.run_folder import all_runs
-from toolkit.studio import frame, reading, recipe_form, runs_markup, separating, start_markup
+from toolkit.studio import frame, reading, recipe_form, runs_markup, settings_form, start_markup, tastes
 from toolkit.studio.launching import Launcher
 from toolkit.studio.markup import notice, problem, run_url
 from toolkit.studio.recipe_form import Fields
 from toolkit.studio.speech import say, told
-from toolkit.word_scorer import WordScorer
+from toolkit.studio.start_form import BESIDE, FIELDS, Parts, StartForm
 
 RECENT = 3
-FIELDS, BESIDE = 5, 7  # how many parts a field change and its surroundings have
-LIBRARY = FIELDS + 1  # which of them are the pairs on offer
+# A changed field of the settings becomes the form's own event, with its name and what was typed.
+ON_CHANGE = """element.addEventListener('change', (event) => {
+  const field = event.target.closest('[data-setting]');
+  if (field) trigger('input', {section: field.dataset.section, setting: field.dataset.setting, typed: field.value});
+});"""
+
+
+# Component → its properties, each by the name of the part that it shows; the others show the part of their own name.
+SHOWS = {
+    "method": {"value": "method", "choices": "methods"},
+    "library": {"value": "library", "choices": "pairs", "visible": "is_words"},
+    "folder": {"value": "folder", "visible": "has_folder", "label": "folder_label"},
+    "fit": {"visible": "fit"},
+}
 
 
 class StartPage:
     """Draws the page once and answers its events; holds nothing of a visitor's."""
 
-    def __init__(self, pages: gr.Blocks, launcher: Launcher, scorer: WordScorer, favourites: Favourites) -> None:
-        """launcher starts runs, scorer measures word pairs, favourites are offered first."""
-        self._pages, self._launcher, self._scorer, self._favourites = pages, launcher, scorer, favourites
-        self._draw()
+    def __init__(self, pages: gr.Blocks, launcher: Launcher, form: StartForm) -> None:
+        """launcher starts runs, form says what the page shows."""
+        self._pages, self._launcher, self._form = pages, launcher, form
+        self._parts: dict[str, Any] = {}  # every component that an event may change, by name
+        self._first = recipe_form.fields(recipe_form.first())
+        frame.rail("Start")
+        frame.html(start_markup.head())
+        self._draw_base()
+        self._draw_taste()
+        self._draw_needs()
+        self._draw_settings()
+        self._draw_go()
         self._wire()
 
-    def _draw(self) -> None:
-        first = recipe_form.fields(recipe_form.first())
-        frame.rail("Start")
-        frame.html(
-            f'<h1>{say("Teach a taste")}</h1><p class="lead">'
-            f"{say('Two words tell the model which way to go. A few minutes later you hold a LoRA.')}</p>"
-        )
-        with gr.Column(elem_classes="card"):
-            frame.html(f"<h2>{say('What should pictures be more like?')}</h2>")
+    # ── The cards ──
+
+    def _draw_base(self) -> None:
+        with gr.Column(elem_classes="card", elem_id="step-1"):
+            frame.html(f"<h2>1 · {say('Which model?')}</h2>")
+            self._parts["base"] = gr.Radio(
+                recipe_form.choices("bases"), value=self._first.base, label=say("Base"), elem_classes="chips",
+                elem_id="base",
+            )  # fmt: skip
+
+    def _draw_taste(self) -> None:
+        first, parts = self._first, self._parts
+        with gr.Column(elem_classes="card", elem_id="step-2"):
+            frame.html(f"<h2>2 · {say('What should pictures be more like?')}</h2>")
+            parts["taste"] = gr.Radio(
+                [(say(taste.label), name) for name, taste in tastes.TASTES.items()], value=first.taste,
+                label=say("What you bring"), elem_classes="chips", elem_id="taste",
+            )  # fmt: skip
+            parts["about_taste"] = frame.html(start_markup.taste(first.taste), elem_id="about-taste")
+            parts["folder"] = gr.Textbox("", label=say("Folder"), max_length=4096, visible=False, elem_id="folder")
+            parts["found"] = frame.html("", elem_id="found", elem_classes="trouble")
             with gr.Row():
-                self.positive = gr.Textbox(first.positive, label=say("More like"), max_length=200, elem_id="positive")
-                self.negative = gr.Textbox(first.negative, label=say("Less like"), max_length=200, elem_id="negative")
-            self.library = gr.Radio(
+                parts["positive"] = gr.Textbox(
+                    first.positive, label=say("More like"), max_length=200, elem_id="positive"
+                )
+                parts["negative"] = gr.Textbox(
+                    first.negative, label=say("Less like"), max_length=200, elem_id="negative"
+                )
+            parts["library"] = gr.Radio(
                 start_markup.library(), label=say("Or pick a pair"), value=f"{first.positive} / {first.negative}",
                 elem_classes="chips", elem_id="library",
             )  # fmt: skip
-            self.separation = frame.html(start_markup.measuring(), elem_id="separation")
-            self.pictures = frame.html(start_markup.pictures(first))
-        with gr.Column(elem_classes="card"):
-            frame.html(f"<h2>{say('Which model, and how?')}</h2>")
-            self.base = gr.Radio(
-                recipe_form.choices("bases"), value=first.base, label=say("Base"), elem_classes="chips"
-            )
-            self.method = gr.Radio(
-                recipe_form.choices("methods"),
-                value=first.method,
-                label=say("Method"),
-                elem_classes="chips",
-                elem_id="method",
-            )
-            self.about = frame.html(start_markup.chosen_method(first.method))
+            parts["separation"] = frame.html(start_markup.measuring(), elem_id="separation")
+            parts["pictures"] = frame.html(start_markup.pictures(first))
+            shown = [(recipe_form.label("methods", name), name) for name in tastes.methods(first.taste)]
+            parts["method"] = gr.Radio(
+                shown, value=first.method, label=say("Method"), info=say("The first is the one to begin with."),
+                elem_classes="chips", elem_id="method",
+            )  # fmt: skip
+            parts["about"] = frame.html(start_markup.chosen_method(first.method))
+            self.everything = gr.Checkbox(False, label=say("More methods"), elem_id="more")
+
+    def _draw_needs(self) -> None:
+        first, parts = self._first, self._parts
+        with gr.Column(elem_classes="card", elem_id="step-3"):
+            frame.html(f"<h2>3 · {say('How long, and does it fit?')}</h2>")
             with gr.Row(elem_classes="budget"):
-                self.budget = gr.Radio(
+                parts["budget"] = gr.Radio(
                     start_markup.budgets(),
                     value=first.updates, label=say("Budget"), elem_classes="chips", elem_id="budget", scale=3,
                 )  # fmt: skip
-                self.updates = gr.Number(
-                    first.updates,
-                    label=say("Updates"),
-                    precision=0,
-                    minimum=1,
-                    maximum=1_000_000,
-                    elem_id="updates",
-                    scale=1,
-                    min_width=110,
-                )
-        with gr.Accordion(say("All settings"), open=False, elem_classes="card settings"):
-            about = say("The recipe. The fields above write into it, and what you type here moves them.")
-            frame.html(f'<p class="quiet">{about}</p>')
-            self.yaml = gr.Code(
-                recipe_form.first(),
-                language="yaml",
-                label=say("Recipe (YAML)"),
-                elem_id="yaml",
-                lines=12,
-                max_lines=40,
-                show_line_numbers=True,
+                parts["updates"] = gr.Number(
+                    first.updates, label=say("Updates"), precision=0, minimum=1, maximum=1_000_000, elem_id="updates",
+                    scale=1, min_width=110,
+                )  # fmt: skip
+                self.card = gr.Textbox(
+                    "", label=say("Plan for a card of (GB)"), placeholder=say("this machine"), max_length=20,
+                    elem_id="card", scale=1, min_width=160,
+                )  # fmt: skip
+            parts["plan"] = frame.html("", elem_id="plan")
+            parts["fit"] = gr.Button(
+                say("Apply these settings"), visible=False, elem_id="apply", scale=0, min_width=200
             )
-        self.trouble = frame.html("", elem_id="trouble", elem_classes="trouble")
-        with gr.Row(elem_classes="actions"):
+
+    def _draw_settings(self) -> None:
+        with gr.Accordion(say("All settings"), open=False, elem_classes="card settings"), gr.Row():
+            with gr.Column(min_width=300):
+                self.ready = gr.Dropdown(
+                    [("", ""), *((name, name) for name in recipe_form.shipped())], value="",
+                    label=say("Open a recipe"), info=say("Or paste a file of your own into the box."), elem_id="ready",
+                )  # fmt: skip
+                self._parts["settings"] = frame.html(
+                    settings_form.drawn(recipe_form.first()), js_on_load=ON_CHANGE, elem_id="settings"
+                )
+            with gr.Column(min_width=300):
+                self.yaml = gr.Code(
+                    recipe_form.first(), language="yaml", label=say("Recipe (YAML)"), elem_id="yaml", lines=12,
+                    max_lines=40, show_line_numbers=True,
+                )  # fmt: skip
+                frame.html(f'<p class="quiet">{say("Fields write into it, and what you type here moves them.")}</p>')
+
+    def _draw_go(self) -> None:
+        self._parts["trouble"] = frame.html("", elem_id="trouble", elem_classes="trouble")
+        with gr.Row(elem_classes="actions", elem_id="step-4"):
             self.hint = frame.html("")
             self.queue = gr.Button(say("Queue"), elem_id="queue", scale=0, min_width=120)
             self.go = gr.Button(say("Start"), variant="primary", elem_id="start", scale=0, min_width=160)
         self.recent = frame.html("", elem_id="recent")
-        self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while a pair is being measured
+        self.timer = gr.Timer(frame.TICK_SECONDS / 2, active=False)  # only while something is being worked out
         self.ticket = gr.Textbox(visible=False)
         self.target = gr.Textbox(visible=False)
-        self.seen = gr.JSON(list(astuple(first)), visible=False)
+        self._parts["seen"] = gr.JSON(list(astuple(self._first)), visible=False)
+
+    # ── Events ──
 
     def _wire(self) -> None:
-        fields = [self.positive, self.negative, self.base, self.method, self.updates]
-        beside = [
-            self.trouble, self.library, self.budget, self.about, self.pictures, self.separation, self.seen,
-        ]  # fmt: skip
-        latest: dict[str, Any] = {"trigger_mode": "always_last", **frame.QUIET}
+        parts = self._parts
+        self._names = ("yaml", *FIELDS, *BESIDE)
+        parts["yaml"] = self.yaml
+        fields = [parts[name] for name in FIELDS]
+        outputs = [parts[name] for name in self._names]
+        latest: dict[str, Any] = {"outputs": outputs, "trigger_mode": "always_last", **frame.QUIET}
+        once: dict[str, Any] = {"outputs": outputs, **frame.QUIET}
+        look: dict[str, Any] = {
+            "fn": self.look, "inputs": [self.yaml, self.card], "outputs": [self.timer, *outputs],
+            "trigger_mode": "always_last", **frame.QUIET,
+        }  # fmt: skip
 
         # A field that is being typed in is never written to, or letters would get lost. Gradio's `input` misses what is
         # pasted, so leaving the box counts as well.
-        typed = {"fn": self.fill, "inputs": [self.yaml, *fields], "outputs": [self.yaml, *beside], **latest}
-        for choice in (self.base, self.method, self.updates, self.positive, self.negative):
-            choice.input(**typed)
-        measure = {"fn": self.measure, "inputs": [self.yaml], "outputs": [self.separation, self.timer], **latest}
-        for box in (self.positive, self.negative, self.updates):
-            box.blur(**typed).then(**measure)
-            box.submit(**typed).then(**measure)
-        self.library.input(
-            self.pick, [self.yaml, self.library, *fields], [self.yaml, *fields, *beside], **frame.QUIET
-        ).then(**measure)
-        self.budget.input(
-            self.spend, [self.yaml, self.budget, *fields], [self.updates, self.yaml, *beside], **frame.QUIET
-        )
-        self.yaml.input(self.read, [self.yaml], [*fields, *beside], **latest)
-        self.yaml.blur(**measure)
-        self.timer.tick(**measure)
+        typed: dict[str, Any] = {"fn": self.fill, "inputs": [self.yaml, self.everything, *fields], **latest}
+        for name in ("positive", "negative", "folder", "updates"):
+            parts[name].input(**typed)
+            parts[name].blur(**typed).then(**look)
+            parts[name].submit(**typed).then(**look)
+        for name in ("taste", "base", "method"):
+            parts[name].input(**typed).then(**look)
+        self.everything.input(**typed)
+        parts["library"].input(self.pick, [self.yaml, self.everything, parts["library"], *fields], **once).then(**look)
+        parts["budget"].input(self.spend, [self.yaml, self.everything, parts["budget"], *fields], **once).then(**look)
+        parts["settings"].input(self.put, [self.yaml, self.everything], **once).then(**look)
+        parts["fit"].click(self.apply, [self.yaml, self.everything, self.card], **once).then(**look)
+        self.ready.input(self.open, [self.ready, self.everything], **once).then(**look)
+        self.yaml.input(self.read, [self.yaml, self.everything], **latest)
+        for part in (self.yaml, self.card):
+            part.blur(**look)
+        self.card.submit(**look)
+        self.timer.tick(**look)
         self._pages.load(
-            self.load, None, [self.ticket, self.recent, self.hint, self.yaml, *fields, *beside], **frame.QUIET
-        ).then(**measure)
+            self.load, None, [self.ticket, self.recent, self.hint, *outputs], **frame.QUIET
+        ).then(**look)  # fmt: skip
+        self._wire_start([self.yaml, parts["seen"], self.ticket, *fields])
+
+    def _wire_start(self, inputs: list[Any]) -> None:
+        trouble = self._parts["trouble"]
         self.go.click(
-            self.start, [self.yaml, self.seen, self.ticket, *fields], [self.target, self.ticket, self.trouble],
-            trigger_mode="once", **frame.QUIET,
+            self.start, inputs, [self.target, self.ticket, trouble], trigger_mode="once", **frame.QUIET
         ).then(None, [self.target], None, js=frame.GO_TO)  # fmt: skip
-        self.queue.click(
-            self.enqueue, [self.yaml, self.seen, self.ticket, *fields], [self.ticket, self.trouble],
-            trigger_mode="once", **frame.QUIET,
-        )  # fmt: skip
+        self.queue.click(self.enqueue, inputs, [self.ticket, trouble], trigger_mode="once", **frame.QUIET)
+
+    def _sent(self, parts: Parts) -> list[Any]:
+        """Each output's new properties; what is not among the parts is left as it is."""
+        sent = []
+        for name in self._names:
+            shows = SHOWS.get(name, {"value": name})
+            changed = {prop: parts[part] for prop, part in shows.items() if part in parts}
+            sent.append(gr.update(**changed) if changed else gr.skip())
+        return sent
 
     def load(self, request: gr.Request) -> tuple[object, ...]:
         """What only a fresh page needs; the form is as drawn unless `?from=` names a run to start from."""
-        content: Any = gr.skip()
+        content = ""
+        parts: Parts = {}
         named = [request.query_params.get(side, "")[:200] for side in ("positive", "negative")]
-        shown: list[object] = [gr.skip() for _ in range(FIELDS + BESIDE)]
         if source := request.query_params.get("from", ""):
             try:
                 content = reading.find(self._launcher.root, source).recipe_file.read_text(encoding="utf-8")
-                shown = list(self.read(content))
             except (UsageError, OSError) as error:
-                shown[FIELDS] = notice("watch", told(str(error)))
+                parts["trouble"] = notice("watch", told(str(error)))
         elif all(named):
             content = recipe_form.taught(*named)
-            shown = list(self.read(content))
-        shown[LIBRARY] = self._offered(shown[LIBRARY])
+        parts |= {"pairs": self._form.library(), **({"yaml": content, **self._form.read(content)} if content else {})}
         runs = [reading.view(run) for run in all_runs(self._launcher.root)[:RECENT]]
         recent = runs_markup.section(say("Lately"), [runs_markup.card(run, actions=False) for run in runs])
         hint = f'<p class="quiet">{say("A run is training now; this one starts when it ends.")}</p>'
         hint = "" if self._launcher.free_lanes() else hint
-        return (uuid.uuid4().hex, recent, hint, content, *shown)
+        return (uuid.uuid4().hex, recent, hint, *self._sent(parts))
 
-    def _offered(self, chosen: Any) -> Any:
-        """The pairs to pick from, favourites first; `chosen` as it is when it is one of them."""
-        choices = start_markup.library(self._favourites.offered())
-        return gr.Radio(choices=choices, value=chosen) if isinstance(chosen, str) else gr.Radio(choices=choices)
+    def fill(self, content: str, everything: bool, *typed: Any) -> list[Any]:
+        """A field changed."""
+        return self._sent(self._form.fill(content, _fields(typed), everything=everything))
 
-    def read(self, content: str) -> tuple[object, ...]:
-        """Fields and what stands beside them for YAML that was typed; both stay while it is no recipe at all."""
-        try:
-            fields = recipe_form.fields(content)
-        except UsageError as error:
-            return (*(gr.skip() for _ in range(FIELDS)), problem(error), *(gr.skip() for _ in range(BESIDE - 1)))
-        return (*astuple(fields), *self._beside(content, fields))
+    def read(self, content: str, everything: bool) -> list[Any]:
+        """The YAML was typed in."""
+        return self._sent(self._form.read(content, everything=everything))
 
-    def fill(
-        self, content: str, positive: str, negative: str, base: str, method: str, updates: float | None
-    ) -> tuple[object, ...]:
-        """The YAML after a field changed, and what stands beside; text that is no YAML is kept as it is."""
-        wanted = Fields(positive, negative, base, method, int(updates or 1))
-        try:
-            filled = recipe_form.fill(content, wanted)
-        except UsageError as error:
-            return (gr.skip(), problem(error), *(gr.skip() for _ in range(BESIDE - 1)))
-        return (filled, *self._beside(filled, wanted))
+    def open(self, name: str, everything: bool) -> list[Any]:
+        """A ready recipe was chosen."""
+        return self._sent(self._form.opened(name, everything=everything) if name else {})
 
-    def pick(self, content: str, chosen: str, positive: str, negative: str, *rest: Any) -> tuple[object, ...]:
-        """A pair of the library, into YAML and fields."""
-        offered = (*self._favourites.offered(), *(entry.pair() for entry in words.library()))
-        pair = next((pair for pair in offered if start_markup.key(pair) == chosen), None)
-        if pair is not None:
-            positive, negative = pair.positive, pair.negative
-        filled, *beside = self.fill(content, positive, negative, *rest)
-        return (filled, positive, negative, *rest, *beside)
+    def pick(self, content: str, everything: bool, chosen: str, *typed: Any) -> list[Any]:
+        """A pair of the library was picked."""
+        return self._sent(self._form.pick(content, chosen, _fields(typed), everything=everything))
 
-    def spend(self, content: str, budget: int, positive: str, negative: str, *rest: Any) -> tuple[object, ...]:
-        """A named budget, into YAML and the number beside it."""
-        base, method, _updates = rest
-        return (budget, *self.fill(content, positive, negative, base, method, budget))
+    def spend(self, content: str, everything: bool, budget: int, *typed: Any) -> list[Any]:
+        """A named budget was picked."""
+        wanted = _fields((*typed[:-1], budget))
+        return self._sent({"updates": budget, **self._form.fill(content, wanted, everything=everything)})
 
-    def _beside(self, content: str, fields: Fields) -> tuple[object, ...]:
-        """Trouble, library, budget, method's sentence, pictures, separation, and what form and YAML now agree on."""
-        pair = f"{fields.positive} / {fields.negative}"
-        known = pair if pair in [value for _, value in start_markup.library(self._favourites.offered())] else None
-        budget = fields.updates if fields.updates in recipe_form.BUDGETS.values() else None
-        return (
-            problem(error) if (error := recipe_form.trouble(content)) else "",
-            known,
-            budget,
-            start_markup.chosen_method(fields.method),
-            start_markup.note(fields) + start_markup.pictures(fields),
-            separating.drawn(self._scorer, content, ask=False)[0],
-            list(astuple(fields)),
-        )
+    def put(self, content: str, everything: bool, event: gr.EventData) -> list[Any]:
+        """A field of the settings changed."""
+        section, setting, typed = (str(getattr(event, name, "")) for name in ("section", "setting", "typed"))
+        return self._sent(self._form.put(content, section, setting, typed, everything=everything))
 
-    def measure(self, content: str) -> tuple[str, Any]:
-        """The separation of the pair; while it is being measured the timer asks again."""
-        drawn, is_coming = separating.drawn(self._scorer, content, ask=True)
-        return drawn, gr.Timer(active=is_coming)
+    def apply(self, content: str, everything: bool, card: str) -> list[Any]:
+        """Take the settings that make it fit."""
+        return self._sent(self._form.fit(content, card, everything=everything))
 
-    def start(self, content: str, seen: list[object], ticket: str, *typed: object) -> tuple[str, str, str]:
+    def look(self, content: str, card: str) -> list[Any]:
+        """What takes time; the timer asks again while something is to come."""
+        parts, is_coming = self._form.look(content, card)
+        return [gr.Timer(active=is_coming), *self._sent(parts)]
+
+    def start(self, content: str, seen: list[object], ticket: str, *typed: Any) -> tuple[str, str, str]:
         """Start the run and say where its page is."""
         try:
-            fields = Fields(*typed)  # type: ignore[arg-type]
-            name = self._launcher.start(recipe_form.reconcile(content, fields, seen), ticket)
+            name = self._launcher.start(recipe_form.reconcile(content, _fields(typed), seen), ticket)
         except UsageError as error:
             return "", ticket, problem(error)
         return run_url(name), uuid.uuid4().hex, ""
 
-    def enqueue(self, content: str, seen: list[object], ticket: str, *typed: object) -> tuple[str, str]:
+    def enqueue(self, content: str, seen: list[object], ticket: str, *typed: Any) -> tuple[str, str]:
         """Queue the run behind all others, and stay for the next one."""
         try:
-            fields = Fields(*typed)  # type: ignore[arg-type]
-            name, place = self._launcher.enqueue(recipe_form.reconcile(content, fields, seen), ticket)
+            name, place = self._launcher.enqueue(recipe_form.reconcile(content, _fields(typed), seen), ticket)
         except UsageError as error:
             return ticket, problem(error)
         return uuid.uuid4().hex, start_markup.queued(name, place)
+
+
+def _fields(typed: Any) -> Fields:
+    """The form's fields as they came from the page."""
+    taste, positive, negative, folder, base, method, updates = typed
+    known = taste if taste in tastes.TASTES else tastes.WORDS
+    return Fields(known, positive or "", negative or "", folder or "", base, method, int(updates or 1))

@@ -5,12 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolkit import words
-from toolkit.studio import examples, recipe_form
+from toolkit.studio import examples, recipe_form, tastes
 from toolkit.studio.markup import notice, run_url, sign, text
 from toolkit.studio.recipe_form import Fields
-from toolkit.studio.speech import say, told
+from toolkit.studio.speech import paragraph, phrase, say, told
 from toolkit.word_scorer import Separation
 from toolkit.words import WordPair
+
+STEPS = (phrase("Base"), phrase("Taste"), phrase("Check"), phrase("Go"))
+
+
+def head() -> str:
+    """Title and the numbered line, whose parts lead to their cards."""
+    steps = "".join(f'<li><a href="#step-{at}"><b>{at}</b> {say(name)}</a></li>' for at, name in enumerate(STEPS, 1))
+    return (
+        f"<h1>{say('Teach a taste')}</h1>"
+        f'<p class="lead">{say("A base, a taste, a look at what it needs. Then you hold a LoRA.")}</p>'
+        f'<nav aria-label="{say("The way")}"><ol class="walk">{steps}</ol></nav>'
+    )
+
+
+def taste(name: str) -> str:
+    """What that kind of taste is, and what the words are for where pictures teach."""
+    words_too = say("Words are optional here: the checks then measure that direction too.")
+    about = paragraph(say(tastes.TASTES[name].about), "" if name == tastes.WORDS else words_too)
+    return f'<p class="quiet">{text(about)}</p>'
 
 
 def pictures(fields: Fields) -> str:

@@ -184,6 +184,11 @@
       if (fold && !fold.open) fold.open = true; else if (!fold) unfolded.delete(key);
     }
     if (focused && document.activeElement === document.body) byKey(focused)?.focus({preventScroll: true});
+    // Gradio names every radio button for itself; of one name, Tab stops once and arrows walk them.
+    for (const group of document.querySelectorAll('fieldset')) {
+      const buttons = [...group.querySelectorAll('input[type=radio]')];
+      for (const button of buttons) if (button.name !== buttons[0].name) button.name = buttons[0].name;
+    }
     const figure = document.querySelector('.compare:not(.empty)');
     if (figure) {
       placeBorder(border);
