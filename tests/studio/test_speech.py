@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +60,7 @@ def calls(name: str) -> Iterator[tuple[str, ast.expr]]:
 
 def sentences() -> set[str]:
     literals = [*calls("say"), *calls("phrase")]
-    return {node.value for _, node in literals if isinstance(node, ast.Constant)} | set(speech.script_sentences())
+    return {str(node.value) for _, node in literals if isinstance(node, ast.Constant)} | set(speech.script_sentences())
 
 
 def test_chinese_has_what_the_studio_says_and_nothing_else() -> None:
@@ -320,14 +319,14 @@ def test_each_taste_and_each_group_of_settings_is_named_in_chinese() -> None:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The app as it is served."""
     with TestClient(pages.served(tmp_path_factory.mktemp("runs"))) as client:
         yield client
 
 
 @pytest.mark.parametrize("path", ["/", "/words", "/runs", "/run", "/compare", "/system"])
-def test_a_page_is_sent_in_the_visitors_language(client: httpx.Client, path: str) -> None:
+def test_a_page_is_sent_in_the_visitors_language(client: TestClient, path: str) -> None:
     both = {}
     for language in ("en", "zh"):
         answer = client.get(path, headers={"accept-language": language})
@@ -342,7 +341,7 @@ def test_a_page_is_sent_in_the_visitors_language(client: httpx.Client, path: str
 
 
 @pytest.mark.parametrize("path", ["", "words", "runs", "run", "compare", "system"])
-def test_no_built_label_stays_english(client: httpx.Client, path: str) -> None:
+def test_no_built_label_stays_english(client: TestClient, path: str) -> None:
     page = client.get(f"/{path}", headers={"accept-language": "zh"}).text
     config = json.loads(re.search(r"window\.gradio_config = (.*?);</script>", page, re.DOTALL)[1])  # type: ignore[index]
     on_page = set(config["page"][path]["components"])
