@@ -20,7 +20,7 @@ PAGES = {
     "/compare": ("对比", "Compare"),
     "/system": ("系统", "System"),
 }
-# What stays as it is: what people named, code, and Latin words beside Chinese.
+# What stays as it is: what people named, a picture's prompt, code, and Latin words beside Chinese.
 ENGLISH_SENTENCES = """() => {
   const kept = 'script, style, pre, code, .cm-editor, .nav-holder, .rail, .chip, .chips label, option, .setting';
   const found = [];
@@ -30,7 +30,7 @@ ENGLISH_SENTENCES = """() => {
   }
   for (const name of ['aria-label', 'title', 'placeholder'])
     for (const element of document.querySelectorAll(`body [${name}]`))
-      if (!element.closest('.nav-holder')) found.push(element.getAttribute(name));
+      if (!element.closest('.nav-holder, .tile')) found.push(element.getAttribute(name));
   return found.filter((words) => /[a-z]{2,} [a-z]{2,} [a-z]{2,}/i.test(words) && !/[\\u4e00-\\u9fff]/.test(words));
 }"""
 
@@ -58,7 +58,7 @@ def test_a_chinese_browser_reads_chinese_and_the_switch_is_remembered(
     expect(page.locator("#yaml .cm-content")).to_be_focused()
     page.wait_for_timeout(500)
     assert page.evaluate("window.isSamePage") is True
-    assert not any(cookie["name"] == "palate_language" for cookie in page.context.cookies())
+    assert not any(cookie.get("name") == "palate_language" for cookie in page.context.cookies())
 
     page.goto(f"{studio.url}/run?run=taste")
     expect(page.get_by_text("已完成 20 / 20 步。保留最佳检查点：第 20 步。")).to_be_visible()
@@ -70,7 +70,8 @@ def test_a_chinese_browser_reads_chinese_and_the_switch_is_remembered(
         page.goto(studio.url + path)
         expect(page.locator("h1")).to_have_text(title)
         assert not re.search("[\u4e00-\u9fff]", page.locator("main").inner_text().replace("中文", "", 1)), path
-    expect(page.locator(".rail [data-language=zh]")).to_be_visible()
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        expect(page.locator(".rail [data-language=zh]")).to_be_visible()
     page.locator(".rail [data-language=zh]").click()
     expect(page.locator("h1")).to_have_text("系统")
     assert errors == []

@@ -83,5 +83,6 @@ class _Speaker:
         await self._send(message)
 
     def _said(self, content: str) -> str:
-        content = LANG.sub(rf'\1lang="{speech.TAGS[self._language]}"', content, count=1)
+        tag = speech.TAGS[self._language]
+        content = LANG.sub(rf'\1lang="{tag}" data-sent-in="{tag}"', content, count=1)
         return speech.spoken(content, self._language)

@@ -149,6 +149,12 @@
     if (next) { event.preventDefault(); next.focus(); }
   });
 
+  // ── The page names the language it was sent in; Gradio writes the browser's there once it has loaded ──
+  const page = document.documentElement;
+  const nameLanguage = () => { if (page.lang !== page.dataset.sentIn) page.lang = page.dataset.sentIn; };
+  nameLanguage();
+  new MutationObserver(nameLanguage).observe(page, {attributeFilter: ['lang']});
+
   // ── The other language, from here on (the YAML editor has a data-language, too) ──
   document.addEventListener('click', (event) => {
     const button = event.target.closest && event.target.closest('.rail [data-language]');
