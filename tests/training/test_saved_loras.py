@@ -20,7 +20,7 @@ from training.adapters import Policy
 from training.bases import BASES
 from training.train import save_lora, train
 
-WITH_TWO_FILES = {"flux2", "hunyuan_dit", "sd15", "sdxl", "wan"}
+WITH_TWO_FILES = {"flux2", "hunyuan_dit", "sd15", "sdxl", "wan", "z_image"}
 WORDS = {"positive": "3d render", "negative": "line art"}
 
 
