@@ -82,7 +82,7 @@ class Front:
                 const app = window.app;
                 app.graph.clear();
                 const node = window.LiteGraph.createNode(kind);
-                node.pos = [150, 250];  // the toolbox above it must not lie under the tabs
+                node.pos = [500, 250];  // under neither the side bar nor the tabs, its toolbox included
                 app.graph.add(node);
                 for (const [name, value] of Object.entries(values)) {
                     const widget = node.widgets.find((each) => each.name === name);
