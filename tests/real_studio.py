@@ -28,6 +28,7 @@ CHROMIUM_ARGUMENTS = [
     "--no-first-run",
 ]  # fmt: skip
 LONG = 400_000  # milliseconds a tiny run or a measurement may take on a busy machine
+expect.set_options(timeout=120_000)  # the machine may be busy
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 
 

@@ -19,7 +19,6 @@ from toolkit.run_folder import DONE, RunFolder, all_runs
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
-expect.set_options(timeout=120_000)  # the machine may be busy
 
 
 def test_from_opening_the_page_to_a_downloaded_lora(

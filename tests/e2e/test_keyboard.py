@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from real_studio import LONG, Studio, tiny_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 MOST_STOPS = 120
 # Whether something around the focused part shows that it is: an outline, a shadow or another border than unfocused.

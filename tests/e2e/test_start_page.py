@@ -15,7 +15,6 @@ from playwright.sync_api import Page, expect
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 LONG = 500_000  # milliseconds that a plan or a tiny run may take on a busy machine
-expect.set_options(timeout=120_000)
 
 
 def make_pairs(folder: Path, count: int) -> Path:

@@ -17,7 +17,7 @@ from real_studio import LONG, Studio, start_run, tiny_recipe
 from toolkit import launch, recipe
 from toolkit.run_folder import DONE, RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 UPDATES = 60
 

@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1500)]
 
 LONG = 400_000  # milliseconds a measurement may take on a busy machine
 TOKEN, PASSWORD, KEY = "hf_PlantedPlantedPlanted42", "open-sesame-77", "0123456789abcdefplanted"
-expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(autouse=True)
