@@ -104,6 +104,7 @@ def tiny(root: Path, name: str, updates: int = 2) -> str:
     tree["method"] |= {"rollout_steps": 2}
     tree["training"] |= {"updates": updates, "batch_size": 1}
     tree["validation"] |= {"every": 1, "steps": 2, "previews": 1, "patience": updates}
+    tree["optimizer"] = {"learning_rate": 1e-6}  # or a guard ends it
     return RunFolder.create(root, recipe.parse(tree)).name
 
 
