@@ -214,4 +214,17 @@
     waiting = true;
     requestAnimationFrame(() => { waiting = false; settle(); });
   }).observe(document.documentElement, {childList: true, subtree: true});
+
+  // ── A page whose Studio was restarted asks in vain: it loads itself again, unless something is being typed into it ──
+  const PING = 5000;
+  let lost = false;
+  setInterval(async () => {
+    try {
+      await fetch(location.pathname, {method: 'HEAD', cache: 'no-store'});
+    } catch {
+      lost = true;
+      return;
+    }
+    if (lost && !document.getElementById('yaml')) location.reload();
+  }, PING);
 })();
