@@ -51,6 +51,7 @@ def written(page: Page) -> Any:
     return yaml.safe_load("\n".join(page.locator("#yaml .cm-line").all_inner_texts()))
 
 
+@pytest.mark.long
 def test_pairs_are_counted_settings_checked_and_a_plan_that_does_not_fit_is_mended(
     studio: Any, open_page: Callable[..., Page], errors: list[str], tmp_path: Path
 ) -> None:
