@@ -6,11 +6,13 @@ keeps the answer from that page), a foreign name that was made to point here, an
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+OPENED = uuid.uuid4().hex.encode()  # this very Studio: a page that knew another one loads itself again
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES = 1_000_000  # of a request; the longest recipe is far below
 TOO_MUCH = (413, "That is more than a page ever sends.")
@@ -130,6 +132,7 @@ def _dressed(send: Send, policy: str) -> Send:
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"referrer-policy", b"same-origin"),
         (b"x-content-type-options", b"nosniff"),
+        (b"x-palate-opened", OPENED),
     ]
 
     async def dressed(message: Message) -> None:
