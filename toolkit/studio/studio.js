@@ -218,10 +218,12 @@
   // ── A page whose Studio was restarted asks in vain: it loads itself again, unless something is being typed into it ──
   const PING = 5000;
   let opened = null;
-  setInterval(async () => {
+  const ping = async () => {
     const answer = await fetch(location.pathname, {method: 'HEAD', cache: 'no-store'}).catch(() => null);
     const now = answer && answer.headers.get('x-palate-opened');
     if (now && opened && now !== opened && !document.getElementById('yaml')) location.reload();
     opened = now || opened;
-  }, PING);
+  };
+  ping();
+  setInterval(ping, PING);
 })();
