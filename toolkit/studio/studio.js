@@ -217,12 +217,12 @@
 
   // ── A page whose Studio was restarted asks in vain: it loads itself again, unless something is being typed into it ──
   const PING = 5000;
-  let opened = null;
+  let studio = null;
   const ping = async () => {
     const answer = await fetch(location.pathname, {method: 'HEAD', cache: 'no-store'}).catch(() => null);
     const now = answer && answer.headers.get('x-palate-opened');
-    if (now && opened && now !== opened && !document.getElementById('yaml')) location.reload();
-    opened = now || opened;
+    if (now && studio && now !== studio && !document.getElementById('yaml')) location.reload();
+    studio = now || studio;
   };
   ping();
   setInterval(ping, PING);
