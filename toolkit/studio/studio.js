@@ -219,7 +219,7 @@
   const PING = 5000;
   let studio = null;
   const ping = async () => {
-    const answer = await fetch(location.pathname, {method: 'HEAD', cache: 'no-store'}).catch(() => null);
+    const answer = await fetch('./favicon.ico', {cache: 'no-store'}).catch(() => null);
     const now = answer && answer.headers.get('x-palate-opened');
     if (now && studio && now !== studio && !document.getElementById('yaml')) location.reload();
     studio = now || studio;
