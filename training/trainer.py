@@ -66,6 +66,7 @@ class Trainer:
         self.update = 0
         self.pace = Pace(settings)
         self._checks: list[guards.Check] = []
+        self._asked_for: set[int] = set()  # updates whose checkpoints the user wants kept
         self._log = events.EventLog(None)
         self._last_state = 0.0
 
@@ -116,6 +117,7 @@ class Trainer:
         if self.is_main:
             events.cut(self.run_folder.events_file, loaded.events_length)
             self._checks = [guards.Check(e["update"], e["values"]) for e in self.run_folder.events("check")]
+            self._asked_for = {event["update"] for event in self.run_folder.events("save")}
             norms = [event["grad_norm"] for event in self.run_folder.events("update")]
             self._measure_base()
             with events.EventLog(self.run_folder.events_file) as log:
@@ -207,6 +209,7 @@ class Trainer:
             self._log.write("sample", update=self.update, previews=self._show(self.parts.renderer(shown)))
         if SAVE in wishes:
             self._log.write("save", update=self.update)
+            self._asked_for.add(self.update)
             self._save()
 
     def _show(self, images: Tensor) -> list[str]:
@@ -224,8 +227,8 @@ class Trainer:
         self.checkpoints.save(self.update, self.parts.policy.adapter_state(), moments, self._log.sync(), memory)
         self._log.write("checkpoint", update=self.update)
         verdict = self._verdict()
-        asked_for = {event["update"] for event in self.run_folder.events("save")}
-        self.checkpoints.retain(self.recipe.training.keep_checkpoints, {verdict.best, verdict.fallback, *asked_for})
+        kept = {verdict.best, verdict.fallback, *self._asked_for}
+        self.checkpoints.retain(self.recipe.training.keep_checkpoints, kept)
 
     def _finish(self, verdict: guards.Verdict, status: str) -> guards.Verdict:
         self._log.write(

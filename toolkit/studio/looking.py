@@ -13,7 +13,7 @@ from toolkit import catalogue, picture_sets, recipe, words
 from toolkit.errors import UsageError
 from toolkit.favourites import Favourites
 from toolkit.picture_sets import PictureSet
-from toolkit.studio import recipe_form, words_markup
+from toolkit.studio import recipe_form, tastes, words_markup
 from toolkit.studio.markup import notice, problem
 from toolkit.studio.speech import phrase, say, told
 from toolkit.word_scorer import ScorerError, WordScorer
@@ -21,7 +21,6 @@ from toolkit.words import WordPair
 
 REWARDS = "rewards"
 SOURCES = {"demo": phrase("The demo's"), "runs": phrase("My runs'"), "folder": phrase("A folder of mine")}
-LONGEST_PLACE = 4096  # characters of a folder's path
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Looking:
 
     def _pictures(self, wanted: Wanted) -> PictureSet:
         if wanted.source == "folder":
-            return picture_sets.of_folder(str(wanted.folder or "")[:LONGEST_PLACE])
+            return picture_sets.of_folder(str(wanted.folder or "")[: tastes.LONGEST_PLACE])
         return picture_sets.of_runs(self.root) if wanted.source == "runs" else picture_sets.demo()
 
     def _cosines(self, pair: WordPair, kept: Sequence[WordPair], wanted: Wanted) -> tuple[str, bool]:

@@ -16,7 +16,6 @@ from toolkit.recipe import Recipe
 from toolkit.studio import plan_markup, recipe_form, tastes
 from toolkit.studio.markup import problem
 
-LONGEST_PLACE = 4096  # characters of a folder's path
 LEAST_GB, MOST_GB = 1.0, 10_000.0
 
 
@@ -74,7 +73,7 @@ class Planning:
 
     def holds(self, taste: str, folder: str) -> tuple[str, bool]:
         """What is found in a folder of that kind of taste, and whether that is still to come. Never blocks."""
-        place = folder.strip()[:LONGEST_PLACE]
+        place = folder.strip()[: tastes.LONGEST_PLACE]
         if taste == tastes.WORDS:
             return "", False
         if not place:

@@ -70,7 +70,9 @@ class StartPage:
                 label=say("What you bring"), elem_classes="chips", elem_id="taste",
             )  # fmt: skip
             parts["about_taste"] = frame.html(start_markup.taste(first.taste), elem_id="about-taste")
-            parts["folder"] = gr.Textbox("", label=say("Folder"), max_length=4096, visible=False, elem_id="folder")
+            parts["folder"] = gr.Textbox(
+                "", label=say("Folder"), max_length=tastes.LONGEST_PLACE, visible=False, elem_id="folder"
+            )
             parts["found"] = frame.html("", elem_id="found", elem_classes="trouble")
             with gr.Row():
                 parts["positive"] = gr.Textbox(

@@ -9,6 +9,7 @@ from typing import Any
 from toolkit import catalogue, pairs
 from toolkit.studio.speech import phrase
 
+LONGEST_PLACE = 4096  # characters of a folder's path
 WORDS = "words"
 
 

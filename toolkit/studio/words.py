@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from toolkit.studio import frame, words_markup
+from toolkit.studio import frame, tastes, words_markup
 from toolkit.studio.looking import SOURCES, Looking, Wanted, rewards
 from toolkit.studio.speech import say
 from toolkit.words import library
@@ -54,7 +54,7 @@ class WordsPage:
             )  # fmt: skip
             self.folder = gr.Textbox(
                 "", label=say("Folder"), info=say("Its path in full, on the computer that runs the Studio."),
-                max_length=4096, visible=False, elem_id="folder",
+                max_length=tastes.LONGEST_PLACE, visible=False, elem_id="folder",
             )  # fmt: skip
             self.ranked = frame.html("", elem_id="ranked")
         with gr.Column(elem_classes="card"):
